@@ -1,0 +1,68 @@
+# `make demo` shows the whole system at work; `make test` tests it; `make help` lists the rest.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+STUBS := hemaserve/v1
+.DEFAULT_GOAL := help
+
+.PHONY: help demo up test lint format protos release-protos docs bench lock clean
+
+help: ## list what can be made
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] < (3, 11))' \
+	  || { echo "HemaServe needs Python 3.11 or newer; name it: make PYTHON=python3.11 ..." >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+
+# Each stamp stands for one set of packages; constraints.txt says exactly which versions were tested together.
+.venv/.serving: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing HemaServe and NVIDIA Triton into .venv (a few hundred MB, a few minutes the first time) ..."
+	@$(PIP) install -c constraints.txt -e '.[services,embedded,evaluate]'
+	@touch $@
+
+.venv/.dev: .venv/.serving
+	@echo "Installing the development tools ..."
+	@$(PIP) install -c constraints.txt -e '.[services,embedded,evaluate,dev]'
+	@touch $@
+
+demo: .venv/.serving ## start everything, analyse a sample, show the annotated picture
+	@$(BIN)/hemaserve demo
+
+up: .venv/.serving ## start the whole stack on this machine; Ctrl-C stops it
+	@$(BIN)/hemaserve up
+
+test: .venv/.dev ## run all tests, with real Triton and real networks
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: .venv/.dev ## check formatting, lint, types, imports, and the contract
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/buf lint
+	$(BIN)/buf format --diff --exit-code protos
+	$(BIN)/buf breaking protos --against protos/released.binpb
+
+format: .venv/.dev ## format code and protos
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/buf format --write protos
+
+protos: .venv/.dev ## generate the stubs and the API reference from the contract
+	rm -f $(STUBS)/*_pb2*.py $(STUBS)/*_pb2*.pyi
+	PATH="$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -I protos -I third_party \
+	  --python_out=. --grpc_python_out=. --mypy_out=quiet:. --mypy_grpc_out=quiet:. protos/hemaserve/v1/*.proto
+	$(BIN)/python scripts/api_reference.py
+
+release-protos: .venv/.dev ## at a release: remember the contract that later ones must stay compatible with
+	$(BIN)/buf build protos --output protos/released.binpb
+
+bench: .venv/.dev ## measure the footprint of a running stack
+	$(BIN)/python -m benchmarks.footprint
+
+lock: .venv/.dev ## after an upgrade: write the installed versions to constraints.txt
+	$(PIP) freeze --exclude-editable --exclude setuptools --exclude pip | sort -f > constraints.txt
+
+clean: ## remove what can be made again
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist out *.egg-info
