@@ -1,0 +1,139 @@
+"""Boxes, tiles and non-maximum suppression. Pure; coordinates are the field's pixels unless a name says otherwise."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float32]
+
+_TINY: Final = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """An axis-aligned box, half open: x0 <= x < x1, y0 <= y < y1, in pixels from the field's top left corner."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+
+    @property
+    def width(self) -> float:
+        return self.x1 - self.x0
+
+    @property
+    def height(self) -> float:
+        return self.y1 - self.y0
+
+    @property
+    def center(self) -> tuple[float, float]:
+        return (self.x0 + self.x1) / 2, (self.y0 + self.y1) / 2
+
+    def contains(self, x: float, y: float) -> bool:
+        return self.x0 <= x < self.x1 and self.y0 <= y < self.y1
+
+    def iou(self, other: "Box") -> float:
+        """Intersection over union, 0 to 1."""
+        return float(iou_matrix(as_array([self]), as_array([other]))[0, 0])
+
+
+def as_array(boxes: Sequence[Box]) -> FloatArray:
+    """Boxes as float32 [N, 4] of x0, y0, x1, y1."""
+    return np.array([(b.x0, b.y0, b.x1, b.y1) for b in boxes], np.float32).reshape(-1, 4)
+
+
+def _areas(boxes: FloatArray) -> FloatArray:
+    return np.asarray((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]), np.float32)
+
+
+def _intersections(a: FloatArray, b: FloatArray) -> FloatArray:
+    low = np.maximum(a[:, None, :2], b[None, :, :2])
+    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    sides = np.clip(high - low, 0, None)
+    return np.asarray(sides[..., 0] * sides[..., 1], np.float32)
+
+
+def iou_matrix(a: FloatArray, b: FloatArray) -> FloatArray:
+    """Intersection over union of every pair: float32 [N, 4] and [M, 4] give [N, M]."""
+    inter = _intersections(a, b)
+    union = _areas(a)[:, None] + _areas(b)[None, :] - inter
+    return np.asarray(inter / np.maximum(union, _TINY), np.float32)
+
+
+def containment_matrix(a: FloatArray, b: FloatArray) -> FloatArray:
+    """Intersection over the smaller box's area of every pair: 1 where one box lies inside the other."""
+    smaller = np.minimum(_areas(a)[:, None], _areas(b)[None, :])
+    return np.asarray(_intersections(a, b) / np.maximum(smaller, _TINY), np.float32)
+
+
+def nms(
+    boxes: FloatArray,
+    scores: FloatArray,
+    *,
+    iou_threshold: float,
+    containment_threshold: float = 1.0,
+) -> NDArray[np.intp]:
+    """Greedy non-maximum suppression.
+
+    A box is dropped when it overlaps a better one by more than `iou_threshold`, or when more than
+    `containment_threshold` of the smaller of the two lies in the other (which removes the part of a cell that a
+    tile's edge cut off). Equal scores are broken by position, so the answer does not depend on the input's order.
+
+    Args:
+        boxes: float32 [N, 4].
+        scores: float32 [N].
+
+    Returns:
+        Indices of the kept boxes, best first.
+    """
+    order = np.lexsort((boxes[:, 0], boxes[:, 1], -scores))
+    kept: list[int] = []
+    while order.size:
+        best, rest = int(order[0]), order[1:]
+        kept.append(best)
+        row = boxes[best : best + 1]
+        suppressed = iou_matrix(row, boxes[rest])[0] > iou_threshold
+        if containment_threshold < 1.0:
+            suppressed |= containment_matrix(row, boxes[rest])[0] > containment_threshold
+        order = rest[~suppressed]
+    return np.array(kept, np.intp)
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A rectangle of whole pixels that the detector looks at in one piece."""
+
+    x0: int
+    y0: int
+    width: int
+    height: int
+
+
+def _starts(length: int, tile: int, overlap: int) -> list[int]:
+    if length <= tile:
+        return [0]
+    count = -(-(length - overlap) // (tile - overlap))
+    return [round(i * (length - tile) / (count - 1)) for i in range(count)]
+
+
+def tiles(width: int, height: int, *, tile: int, overlap: int) -> list[Tile]:
+    """The fewest tiles of side `tile` that cover a field, neighbours sharing at least `overlap` pixels.
+
+    Anything up to `overlap` pixels wide lies whole in some tile. A field that is no larger than a tile is one tile.
+
+    Raises:
+        ValueError: unless 0 <= overlap < tile and the field is not empty.
+    """
+    if not 0 <= overlap < tile:
+        raise ValueError(f"overlap must be in [0, {tile}), is {overlap}")
+    if width < 1 or height < 1:
+        raise ValueError(f"an empty field of {width}x{height} px has no tiles")
+    return [
+        Tile(x, y, min(tile, width), min(tile, height))
+        for y in _starts(height, tile, overlap)
+        for x in _starts(width, tile, overlap)
+    ]

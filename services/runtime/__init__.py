@@ -1,0 +1,1 @@
+"""How any service starts, stops, is observed and refuses."""

@@ -1,0 +1,138 @@
+"""What happens around every RPC: counting, timing, logging, and turning errors into statuses."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import structlog
+
+from hemaserve.errors import DomainError, Internal
+from services.runtime.errors import to_status
+from services.runtime.metrics import RpcMetrics
+
+_log = structlog.get_logger(__name__)
+
+if TYPE_CHECKING:  # these are generic in the type stubs only
+    Handler = grpc.RpcMethodHandler[Any, Any]
+    Context = grpc.aio.ServicerContext[Any, Any]
+    Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]]
+
+
+class RpcInterceptor(grpc.aio.ServerInterceptor):
+    """Wraps every handler: domain errors become statuses with details, anything else INTERNAL with an incident id.
+
+    Health and reflection are left alone: probes would drown the figures.
+    """
+
+    def __init__(self, metrics: RpcMetrics, *, quiet_prefixes: tuple[str, ...] = ("/grpc.",)) -> None:
+        self._metrics = metrics
+        self._quiet_prefixes = quiet_prefixes
+
+    async def intercept_service(
+        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
+    ) -> Handler | None:
+        handler = await continuation(handler_call_details)
+        method = handler_call_details.method
+        if handler is None or method.startswith(self._quiet_prefixes):
+            return handler
+        return self._wrap(handler, method)
+
+    def _wrap(self, handler: Handler, method: str) -> Handler:
+        codec = {
+            "request_deserializer": handler.request_deserializer,
+            "response_serializer": handler.response_serializer,
+        }
+        inner: Any
+        if handler.response_streaming:
+            inner = handler.stream_stream if handler.request_streaming else handler.unary_stream
+
+            async def stream(request: Any, context: Context) -> AsyncIterator[Any]:
+                with self._observed(method) as call:
+                    try:
+                        async for response in inner(request, context):
+                            yield response
+                    except Exception as error:
+                        await call.refuse(error, context)
+
+            make = (
+                grpc.stream_stream_rpc_method_handler
+                if handler.request_streaming
+                else grpc.unary_stream_rpc_method_handler
+            )
+            return make(stream, **codec)
+        inner = handler.stream_unary if handler.request_streaming else handler.unary_unary
+
+        async def unary(request: Any, context: Context) -> Any:
+            with self._observed(method) as call:
+                try:
+                    return await inner(request, context)
+                except Exception as error:
+                    await call.refuse(error, context)
+
+        make_unary = (
+            grpc.stream_unary_rpc_method_handler
+            if handler.request_streaming
+            else grpc.unary_unary_rpc_method_handler
+        )
+        return make_unary(unary, **codec)
+
+    @contextmanager
+    def _observed(self, method: str) -> Iterator[_Call]:
+        metrics, call, start = self._metrics, _Call(method), time.perf_counter()
+        metrics.started.labels(method).inc()
+        metrics.in_progress.labels(method).inc()
+        try:
+            yield call
+        except (asyncio.CancelledError, GeneratorExit):
+            call.code = grpc.StatusCode.CANCELLED
+            raise
+        finally:
+            seconds = time.perf_counter() - start
+            metrics.in_progress.labels(method).dec()
+            metrics.handled.labels(method, call.code.name).inc()
+            metrics.duration.labels(method).observe(seconds)
+            _log.debug("rpc", method=method, code=call.code.name, seconds=round(seconds, 4))
+
+
+class _Call:
+    """One RPC on its way through a service."""
+
+    def __init__(self, method: str) -> None:
+        self.method = method
+        self.code = grpc.StatusCode.OK
+
+    async def refuse(self, error: Exception, context: Context) -> None:
+        """End the RPC with the status of `error`; raises, as grpc's abort does."""
+        if isinstance(error, grpc.aio.AbortError):
+            raise error
+        if isinstance(error, BaseExceptionGroup):
+            error = _only_cause(error)
+        if not isinstance(error, DomainError):
+            incident = uuid.uuid4().hex
+            _log.error("unexpected error", method=self.method, incident=incident, exc_info=error)
+            error = Internal(f"an unexpected error; incident {incident}")
+        status = to_status(error)
+        self.code = _CODE_BY_NUMBER[status.code]
+        _log.info("refused", method=self.method, code=self.code.name, reason=error.reason)
+        details = (("grpc-status-details-bin", status.SerializeToString()),)
+        await context.abort(self.code, status.message, details)
+
+
+_CODE_BY_NUMBER = {code.value[0]: code for code in grpc.StatusCode}
+
+
+def _only_cause(group: BaseExceptionGroup[BaseException]) -> Exception:
+    """The domain error of a failed task group, or the group itself when there is none."""
+    domain = group.subgroup(DomainError)
+    while isinstance(domain, BaseExceptionGroup):
+        first = domain.exceptions[0]
+        if isinstance(first, DomainError):
+            return first
+        domain = first if isinstance(first, BaseExceptionGroup) else None
+    return group if isinstance(group, Exception) else Internal("an unexpected error")

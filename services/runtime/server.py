@@ -1,0 +1,145 @@
+"""The one server of all services: gRPC, health, reflection, metrics, logs, and an orderly end."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import grpc
+import grpc.aio
+import structlog
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from prometheus_client import REGISTRY, CollectorRegistry
+
+from services.runtime import logs
+from services.runtime.health import HealthWatch
+from services.runtime.interceptors import RpcInterceptor
+from services.runtime.metrics import MetricsEndpoint, RpcMetrics
+from services.runtime.settings import ServiceSettings
+
+_log = structlog.get_logger(__name__)
+
+
+class Application(Protocol):
+    """What a service brings of its own."""
+
+    @property
+    def service_names(self) -> Sequence[str]:
+        """Full gRPC names of its services, for health and reflection."""
+
+    def register(self, server: grpc.aio.Server) -> None:
+        """Add its servicers."""
+
+    async def check(self) -> None:
+        """Raise a domain error while it cannot answer; called about once a second."""
+
+    async def close(self) -> None:
+        """Let go of what it holds; called when no call is in progress any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunningServer:
+    """Where a server can be reached."""
+
+    address: str
+    metrics_address: str
+
+
+@contextlib.asynccontextmanager
+async def running(
+    application: Application,
+    settings: ServiceSettings,
+    *,
+    name: str,
+    registry: CollectorRegistry | None = None,
+) -> AsyncIterator[RunningServer]:
+    """Serve `application` inside the block; on leaving it, drain: refuse new calls, let the others finish.
+
+    Args:
+        registry: where the metrics go; a new one by default, so that several servers fit into one process.
+
+    Raises:
+        OSError: an address is taken.
+    """
+    registry = registry or CollectorRegistry()
+    metrics = RpcMetrics(registry)
+    server = _server(settings, metrics)
+    watch = HealthWatch(
+        application.check,
+        application.service_names,
+        interval_s=settings.health_interval_s,
+        metrics=metrics,
+    )
+    application.register(server)
+    health_pb2_grpc.add_HealthServicer_to_server(watch.servicer, server)
+    names = (*application.service_names, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name)
+    reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), server)
+    address = _bind(server, settings.listen)
+    endpoint = MetricsEndpoint(settings.metrics_listen, registry)
+    await server.start()
+    watching = asyncio.create_task(watch.run())
+    _log.info("listening", name=name, address=address, metrics=endpoint.address)
+    try:
+        yield RunningServer(address, endpoint.address)
+    finally:
+        await watch.drain()
+        watching.cancel()
+        await asyncio.sleep(settings.drain_delay_s)
+        await server.stop(settings.drain_grace_s)
+        with contextlib.suppress(asyncio.CancelledError):
+            await watching
+        await application.close()
+        endpoint.close()
+        _log.info("stopped", name=name)
+
+
+def run(
+    settings: ServiceSettings,
+    open_application: Callable[[], Awaitable[Application]],
+    *,
+    name: str,
+) -> None:
+    """Serve until SIGTERM or SIGINT, then drain. The whole life of a service's process."""
+    logs.configure(name, level=settings.log_level, style=settings.log_format)
+    asyncio.run(_run(settings, open_application, name))
+
+
+async def _run(
+    settings: ServiceSettings, open_application: Callable[[], Awaitable[Application]], name: str
+) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    application = await open_application()
+    async with running(application, settings, name=name, registry=REGISTRY):
+        await stop.wait()
+        _log.info("draining", delay_s=settings.drain_delay_s, grace_s=settings.drain_grace_s)
+
+
+def _server(settings: ServiceSettings, metrics: RpcMetrics) -> grpc.aio.Server:
+    options: list[tuple[str, Any]] = [
+        ("grpc.max_receive_message_length", settings.max_message_bytes),
+        ("grpc.max_send_message_length", settings.max_message_bytes),
+        # Two servers on one port would share its calls without anybody noticing.
+        ("grpc.so_reuseport", 0),
+        ("grpc.keepalive_time_ms", 60_000),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    ]
+    return grpc.aio.server(
+        interceptors=[RpcInterceptor(metrics)],
+        options=options,
+        maximum_concurrent_rpcs=settings.max_concurrent_calls,
+    )
+
+
+def _bind(server: grpc.aio.Server, address: str) -> str:
+    host, _, _ = address.rpartition(":")
+    try:
+        port = server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise OSError(f"cannot listen on {address}: is the port taken?") from error
+    return f"{host}:{port}"

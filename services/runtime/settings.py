@@ -1,0 +1,50 @@
+"""What every service can be told. Each service has a subclass with its own prefix for environment variables."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Address = Annotated[str, Field(pattern=r"^\S+:\d{1,5}$", examples=["127.0.0.1:50051"])]
+
+
+class ServiceSettings(BaseSettings):
+    """Settings that all services share. Given as environment variables or as flags."""
+
+    model_config = SettingsConfigDict(
+        use_attribute_docstrings=True,
+        cli_parse_args=False,
+        cli_kebab_case=True,
+        extra="ignore",
+    )
+
+    listen: Address = "127.0.0.1:50051"
+    """Address to serve gRPC on; port 0 takes a free one."""
+
+    metrics_listen: Address = "127.0.0.1:0"
+    """Address of the Prometheus endpoint (/metrics); port 0 takes a free one."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severity that is logged."""
+
+    log_format: Literal["json", "text"] = "json"
+    """`json`: one object a line; `text`: for people."""
+
+    default_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 30.0
+    """Time that a unary call gets, in seconds, when its caller sets no deadline."""
+
+    max_message_bytes: Annotated[int, Field(ge=4 * 2**20, le=2**30)] = 72 * 2**20
+    """Largest message that is accepted, in bytes; a field's image is sent in one message."""
+
+    max_concurrent_calls: Annotated[int, Field(ge=1)] = 256
+    """Calls in progress at one time; further ones are refused with RESOURCE_EXHAUSTED."""
+
+    drain_delay_s: Annotated[float, Field(ge=0, le=300)] = 0.0
+    """After SIGTERM: how long to keep accepting calls while health already says NOT_SERVING, in seconds. Gives load
+    balancers time to notice; 5 is usual on Kubernetes."""
+
+    drain_grace_s: Annotated[float, Field(ge=0, le=3600)] = 30.0
+    """After that: how long calls in progress may take to finish, in seconds."""
+
+    health_interval_s: Annotated[float, Field(gt=0, le=60)] = 1.0
+    """How often the service looks whether it can answer, in seconds."""

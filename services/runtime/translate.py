@@ -1,0 +1,95 @@
+"""Protobuf's words for the domain's: what more than one service translates."""
+
+import math
+from collections.abc import Iterable
+from typing import Final
+
+from hemaserve.cells import CellType, Kind
+from hemaserve.errors import InvalidArgument
+from hemaserve.geometry import Box
+from hemaserve.v1 import cells_pb2
+
+_KIND_TO_PROTO: Final = {kind: cells_pb2.CellKind.Value(f"CELL_KIND_{kind.name}") for kind in Kind}
+_KIND_FROM_PROTO: Final = {number: kind for kind, number in _KIND_TO_PROTO.items()}
+_TYPE_TO_PROTO: Final = {
+    cell_type: cells_pb2.CellType.Value(f"CELL_TYPE_{cell_type.name}") for cell_type in CellType
+}
+_TYPE_FROM_PROTO: Final = {number: cell_type for cell_type, number in _TYPE_TO_PROTO.items()}
+
+MAX_NAME_CHARS: Final = 128
+
+
+def kind_to_proto(kind: Kind) -> cells_pb2.CellKind.ValueType:
+    return _KIND_TO_PROTO[kind]
+
+
+def kind_from_proto(number: int) -> Kind | None:
+    """The kind, or None for UNSPECIFIED and for values of a newer contract."""
+    return _KIND_FROM_PROTO.get(cells_pb2.CellKind.ValueType(number))
+
+
+def kinds_from_proto(numbers: Iterable[int], *, field: str, default: Iterable[Kind]) -> frozenset[Kind]:
+    """Kinds that a request names, or `default` when it names none.
+
+    Raises:
+        InvalidArgument: one of them is not a kind.
+    """
+    kinds = set()
+    for index, number in enumerate(numbers):
+        kind = kind_from_proto(number)
+        if kind is None:
+            raise InvalidArgument(f"{field}[{index}]", str(number), ", ".join(kind.value for kind in Kind))
+        kinds.add(kind)
+    return frozenset(kinds or default)
+
+
+def type_to_proto(cell_type: CellType | None) -> cells_pb2.CellType.ValueType:
+    """The number of a type; UNSPECIFIED for None."""
+    return cells_pb2.CELL_TYPE_UNSPECIFIED if cell_type is None else _TYPE_TO_PROTO[cell_type]
+
+
+def type_from_proto(number: int) -> CellType | None:
+    """The type, or None for UNSPECIFIED and for values of a newer contract."""
+    return _TYPE_FROM_PROTO.get(cells_pb2.CellType.ValueType(number))
+
+
+def box_to_proto(box: Box) -> cells_pb2.Box:
+    return cells_pb2.Box(x0_px=box.x0, y0_px=box.y0, x1_px=box.x1, y1_px=box.y1)
+
+
+def box_from_proto(message: cells_pb2.Box, *, field: str) -> Box:
+    """A box that a request carries.
+
+    Raises:
+        InvalidArgument: it is empty, turned round, negative or not finite.
+    """
+    box = Box(message.x0_px, message.y0_px, message.x1_px, message.y1_px)
+    sides = (box.x0, box.y0, box.x1, box.y1)
+    if not all(map(math.isfinite, sides)) or box.x0 < 0 or box.y0 < 0 or box.width <= 0 or box.height <= 0:
+        found = ", ".join(f"{side:g}" for side in sides)
+        raise InvalidArgument(field, found, "finite 0 <= x0_px < x1_px and 0 <= y0_px < y1_px")
+    return box
+
+
+def check_text(text: str, *, field: str, max_chars: int = MAX_NAME_CHARS, required: bool = False) -> str:
+    """`text`, when it is short enough and, where required, not empty.
+
+    Raises:
+        InvalidArgument: it is not.
+    """
+    if len(text) > max_chars:
+        raise InvalidArgument(field, f"{len(text)} characters", f"at most {max_chars}")
+    if required and not text:
+        raise InvalidArgument(field, "nothing", f"1 to {max_chars} characters")
+    return text
+
+
+def check_number(value: float, *, field: str, low: float, high: float) -> float:
+    """`value`, when it is finite and from `low` to `high`.
+
+    Raises:
+        InvalidArgument: it is not.
+    """
+    if not (math.isfinite(value) and low <= value <= high):
+        raise InvalidArgument(field, f"{value:g}", f"{low:g} to {high:g}")
+    return value
