@@ -1,0 +1,31 @@
+"""What tests of all kinds share: real images where they are, generated ones elsewhere."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path | None:
+    """The folder of real image sets (HEMASERVE_DATA, else ../shared/data); None on a clone without them."""
+    folder = Path(os.environ.get("HEMASERVE_DATA", ROOT.parent / "shared" / "data"))
+    return folder if (folder / "smear_fields").is_dir() else None
+
+
+@pytest.fixture(scope="session")
+def field_files(data_folder: Path | None, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """At least 12 whole smear fields with white cells in them: real ones, else generated ones."""
+    if data_folder is not None:
+        return sorted((data_folder / "bccd" / "val" / "images").iterdir())
+    from hemaserve import synthetic
+
+    folder = tmp_path_factory.mktemp("fields")
+    paths = []
+    for seed in range(12):
+        path = folder / f"synthetic_{seed:02d}.png"
+        path.write_bytes(synthetic.encode_png(synthetic.generate_field(seed).image))
+        paths.append(path)
+    return paths

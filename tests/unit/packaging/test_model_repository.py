@@ -1,0 +1,77 @@
+"""What is in model_repository/: every network is the one that its configuration names, and small enough to keep."""
+
+import hashlib
+import re
+from pathlib import Path
+
+import pytest
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2
+
+from hemaserve.cells import CellType, Kind
+
+REPOSITORY = Path(__file__).parents[3] / "model_repository"
+MODELS = sorted(path.name for path in REPOSITORY.iterdir() if path.is_dir())
+CONFIGS = [(model, path) for model in MODELS for path in sorted((REPOSITORY / model).rglob("*.pbtxt"))]
+
+
+def read(path: Path) -> model_config_pb2.ModelConfig:
+    return text_format.Parse(path.read_text(), model_config_pb2.ModelConfig())
+
+
+def parameters(config: model_config_pb2.ModelConfig) -> dict[str, str]:
+    return {key: value.string_value for key, value in config.parameters.items()}
+
+
+@pytest.mark.parametrize(("model", "path"), CONFIGS, ids=lambda value: str(getattr(value, "stem", value)))
+def test_every_configuration_is_one_that_triton_reads_and_names_its_folder(model: str, path: Path):
+    config = read(path)
+
+    assert config.name == model
+    assert bool(config.backend) != bool(config.platform)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_all_configurations_of_a_model_differ_only_in_how_it_is_run(model: str):
+    plain = read(REPOSITORY / model / "config.pbtxt")
+    for path in (REPOSITORY / model / "configs").glob("*.pbtxt"):
+        other = read(path)
+        assert (other.input, other.output, other.max_batch_size) == (
+            plain.input,
+            plain.output,
+            plain.max_batch_size,
+        )
+        how = {"intra_op_thread_count", "inter_op_thread_count", "runtime", "precision"}
+        said, plainly = parameters(other), parameters(plain)
+        assert {key: said[key] for key in said.keys() - how} == {
+            key: plainly[key] for key in plainly.keys() - how
+        }
+
+
+@pytest.mark.parametrize(
+    "model", [model for model in MODELS if (REPOSITORY / model / "1/model.onnx").exists()]
+)
+def test_the_digest_in_the_configuration_is_that_of_the_file(model: str):
+    digest = hashlib.sha256((REPOSITORY / model / "1/model.onnx").read_bytes()).hexdigest()
+
+    assert parameters(read(REPOSITORY / model / "config.pbtxt"))["sha256"] == digest
+    assert digest in (REPOSITORY / model / "README.md").read_text()
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_types_and_kinds_of_a_model_are_ones_that_we_know(model: str):
+    said = parameters(read(REPOSITORY / model / "config.pbtxt"))
+
+    leaf_types = re.findall(r"\w+", said.get("leaf_types", ""))
+    kinds = re.findall(r"\w+", said.get("kinds", ""))
+
+    assert set(leaf_types) <= {cell_type.value for cell_type in CellType}
+    assert set(kinds) <= {kind.value for kind in Kind}
+    assert said["task"] in {"detection", "classification", "vote"}
+
+
+def test_the_repository_stays_small_enough_for_git():
+    sizes = [path.stat().st_size for path in REPOSITORY.rglob("*") if path.is_file()]
+
+    assert max(sizes) < 45e6
+    assert sum(sizes) < 160e6
