@@ -54,8 +54,9 @@ class TypeFacts:
         title: the name that people read.
         parent: the type that this one rolls up to, or None for a primary type.
         leukocyte: whether it belongs to the differential's denominator.
-        loinc: code of its share "/100 leukocytes in Blood" (methodless), where LOINC has one that we use.
-        loinc_name: the long common name that goes with the code.
+        loinc: methodless code of its count per 100 leukocytes in blood, where LOINC has one that we use.
+        loinc_name: the long common name that goes with the code, as in LOINC 2.80 and later; before, these names
+            said "/100 leukocytes" for "/Leukocytes".
     """
 
     title: str
@@ -68,46 +69,57 @@ class TypeFacts:
 _C = CellType
 FACTS: Final[Mapping[CellType, TypeFacts]] = MappingProxyType(
     {
-        _C.NEUTROPHIL: TypeFacts(
-            "Neutrophil", loinc="26511-6", loinc_name="Neutrophils/100 leukocytes in Blood"
-        ),
+        _C.NEUTROPHIL: TypeFacts("Neutrophil", loinc="26511-6", loinc_name="Neutrophils/Leukocytes in Blood"),
         _C.NEUTROPHIL_BAND: TypeFacts(
             "Band neutrophil",
             _C.NEUTROPHIL,
             loinc="26508-2",
-            loinc_name="Band form neutrophils/100 leukocytes in Blood",
+            loinc_name="Band form neutrophils/Leukocytes in Blood",
         ),
         _C.NEUTROPHIL_SEGMENTED: TypeFacts(
             "Segmented neutrophil",
             _C.NEUTROPHIL,
             loinc="26505-8",
-            loinc_name="Segmented neutrophils/100 leukocytes in Blood",
+            loinc_name="Segmented neutrophils/Leukocytes in Blood",
         ),
-        _C.LYMPHOCYTE: TypeFacts(
-            "Lymphocyte", loinc="26478-8", loinc_name="Lymphocytes/100 leukocytes in Blood"
-        ),
-        _C.MONOCYTE: TypeFacts("Monocyte", loinc="26485-3", loinc_name="Monocytes/100 leukocytes in Blood"),
-        _C.EOSINOPHIL: TypeFacts(
-            "Eosinophil", loinc="26450-7", loinc_name="Eosinophils/100 leukocytes in Blood"
-        ),
-        _C.BASOPHIL: TypeFacts("Basophil", loinc="30180-4", loinc_name="Basophils/100 leukocytes in Blood"),
+        _C.LYMPHOCYTE: TypeFacts("Lymphocyte", loinc="26478-8", loinc_name="Lymphocytes/Leukocytes in Blood"),
+        _C.MONOCYTE: TypeFacts("Monocyte", loinc="26485-3", loinc_name="Monocytes/Leukocytes in Blood"),
+        _C.EOSINOPHIL: TypeFacts("Eosinophil", loinc="26450-7", loinc_name="Eosinophils/Leukocytes in Blood"),
+        _C.BASOPHIL: TypeFacts("Basophil", loinc="30180-4", loinc_name="Basophils/Leukocytes in Blood"),
         _C.IMMATURE_GRANULOCYTE: TypeFacts(
             "Immature granulocyte",
             loinc="38518-7",
-            loinc_name="Immature granulocytes/100 leukocytes in Blood",
+            loinc_name="Immature granulocytes/Leukocytes in Blood",
         ),
-        _C.PROMYELOCYTE: TypeFacts("Promyelocyte", _C.IMMATURE_GRANULOCYTE),
-        _C.MYELOCYTE: TypeFacts("Myelocyte", _C.IMMATURE_GRANULOCYTE),
-        _C.METAMYELOCYTE: TypeFacts("Metamyelocyte", _C.IMMATURE_GRANULOCYTE),
+        _C.PROMYELOCYTE: TypeFacts(
+            "Promyelocyte",
+            _C.IMMATURE_GRANULOCYTE,
+            loinc="26524-9",
+            loinc_name="Promyelocytes/Leukocytes in Blood",
+        ),
+        _C.MYELOCYTE: TypeFacts(
+            "Myelocyte", _C.IMMATURE_GRANULOCYTE, loinc="26498-6", loinc_name="Myelocytes/Leukocytes in Blood"
+        ),
+        _C.METAMYELOCYTE: TypeFacts(
+            "Metamyelocyte",
+            _C.IMMATURE_GRANULOCYTE,
+            loinc="28541-1",
+            loinc_name="Metamyelocytes/Leukocytes in Blood",
+        ),
         _C.ERYTHROBLAST: TypeFacts(
             "Erythroblast (NRBC)",
             leukocyte=False,
             loinc="19048-8",
-            loinc_name="Nucleated erythrocytes/100 leukocytes [Ratio] in Blood",
+            loinc_name="Nucleated erythrocytes/Leukocytes [Ratio] in Blood",
         ),
         _C.PLATELET: TypeFacts("Platelet", leukocyte=False),
-        _C.BLAST: TypeFacts("Blast"),
-        _C.REACTIVE_LYMPHOCYTE: TypeFacts("Reactive lymphocyte", _C.LYMPHOCYTE),
+        _C.BLAST: TypeFacts("Blast", loinc="26446-5", loinc_name="Blasts/Leukocytes in Blood"),
+        _C.REACTIVE_LYMPHOCYTE: TypeFacts(
+            "Reactive lymphocyte",
+            _C.LYMPHOCYTE,
+            loinc="13046-8",
+            loinc_name="Variant lymphocytes/Leukocytes in Blood",
+        ),
         _C.SMUDGE: TypeFacts("Smudge cell", leukocyte=False),
         _C.ARTEFACT: TypeFacts("Artefact", leukocyte=False),
     }

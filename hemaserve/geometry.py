@@ -81,7 +81,8 @@ def nms(
 
     A box is dropped when it overlaps a better one by more than `iou_threshold`, or when more than
     `containment_threshold` of the smaller of the two lies in the other (which removes the part of a cell that a
-    tile's edge cut off). Equal scores are broken by position, so the answer does not depend on the input's order.
+    tile's edge cut off). Equal scores are broken by position and size, so which boxes are kept does not depend on
+    the order of the input.
 
     Args:
         boxes: float32 [N, 4].
@@ -90,7 +91,7 @@ def nms(
     Returns:
         Indices of the kept boxes, best first.
     """
-    order = np.lexsort((boxes[:, 0], boxes[:, 1], -scores))
+    order = np.lexsort((*boxes.T, -scores))
     kept: list[int] = []
     while order.size:
         best, rest = int(order[0]), order[1:]

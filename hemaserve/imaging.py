@@ -5,12 +5,13 @@ Images are uint8 [height, width, 3] RGB arrays throughout.
 
 import io
 import math
+import re
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from hemaserve.errors import InvalidArgument
 from hemaserve.geometry import Box, FloatArray
@@ -22,6 +23,7 @@ PREPROCESSING_VERSION: Final = "1"
 
 FORMATS: Final = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
 _MODES: Final = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
+_SIXTEEN_BITS: Final = re.compile(r";16[BLN]")
 _LETTERBOX_GREY: Final = 114
 
 
@@ -54,7 +56,9 @@ def decode(data: bytes, *, limits: ImageLimits = ImageLimits(), field: str = "im
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _check_header(image, limits, field)
-            return _to_rgb(ImageOps.exif_transpose(image))
+            # In place: a copy of a large field would be its memory twice.
+            ImageOps.exif_transpose(image, in_place=True)
+            return _to_rgb(image)
     except Image.DecompressionBombError:
         raise _too_large(field, "more pixels than any field has", limits) from None
     except UnidentifiedImageError:
@@ -75,7 +79,7 @@ def _too_large(field: str, value: str, limits: ImageLimits) -> InvalidArgument:
     return InvalidArgument(field, value, allowed, reason="IMAGE_TOO_LARGE")
 
 
-def _check_header(image: Image.Image, limits: ImageLimits, field: str) -> None:
+def _check_header(image: ImageFile.ImageFile, limits: ImageLimits, field: str) -> None:
     width, height = image.size
     if max(width, height) > limits.max_side_px or width * height > limits.max_pixels:
         raise _too_large(field, f"{width}x{height} px", limits)
@@ -93,7 +97,11 @@ def _check_header(image: Image.Image, limits: ImageLimits, field: str) -> None:
             "8-bit grey or RGB, with or without alpha",
             reason="IMAGE_MODE_UNSUPPORTED",
         )
-    if getattr(image, "is_animated", False):
+    # Pillow widens or narrows some 16-bit files silently; only how their pixels are packed gives them away.
+    if any(_SIXTEEN_BITS.search(str(tile)) for tile in image.tile):
+        raise InvalidArgument(field, "16 bits a channel", "8 bits a channel", reason="IMAGE_MODE_UNSUPPORTED")
+    # A phone's JPEG may carry a preview or a gain map as further frames; its first one is the photograph.
+    if getattr(image, "is_animated", False) and image.format != "MPO":
         raise InvalidArgument(field, "several frames", "one still image", reason="IMAGE_ANIMATED")
 
 
@@ -102,7 +110,7 @@ def _to_rgb(image: Image.Image) -> RgbImage:
         on_white = Image.new("RGBA", image.size, "white")
         on_white.alpha_composite(image.convert("RGBA"))
         image = on_white
-    return np.asarray(image.convert("RGB"))
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def resize(image: RgbImage, size: tuple[int, int], region: Box | None = None) -> RgbImage:
@@ -167,8 +175,8 @@ def cut_crop(image: RgbImage, box: Box, *, size: int, margin: float) -> RgbImage
         raise ValueError("the box must be finite and not empty")
     if not (0 <= center_x < width and 0 <= center_y < height):
         raise ValueError("the box's centre must lie in the field")
-    # A square far larger than the field would only repeat its edge pixels: it is cut down to three times the field.
-    half = min(half, 1.5 * max(width, height))
+    # A box larger than the field would only repeat its edge pixels, at a cost in memory without bound.
+    half = min(half, max(width, height) * (0.5 + margin))
     x0, y0 = center_x - half, center_y - half
     x1, y1 = center_x + half, center_y + half
     left, top, right, bottom = math.floor(x0), math.floor(y0), math.ceil(x1), math.ceil(y1)

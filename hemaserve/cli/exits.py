@@ -1,0 +1,59 @@
+"""What the command's exit codes mean, and how errors become them."""
+
+import contextlib
+from collections.abc import Iterator
+from enum import IntEnum
+from typing import Final
+
+import typer
+
+from hemaserve.cli.console import err
+from hemaserve.client import (
+    DeadlineExceededError,
+    HemaServeError,
+    InvalidArgumentError,
+    NotFoundError,
+    UnavailableError,
+)
+
+
+class ExitCode(IntEnum):
+    """Part of the command's interface: scripts branch on them."""
+
+    OK = 0
+    FIELDS_FAILED = 1
+    USAGE = 2
+    UNREACHABLE = 3
+    FAILED = 4
+    INTERRUPTED = 130
+
+
+EXIT_CODES_HELP: Final = (
+    "Exit codes: 0 done; 1 done, but not everything could be analysed or is ready; 2 wrong arguments, e.g. no such "
+    "file or model; 3 no stack can be reached or started; 4 the stack failed; 130 interrupted."
+)
+
+
+@contextlib.contextmanager
+def errors_told(address: str) -> Iterator[None]:
+    """Tell of an error on the terminal and exit with its code; nobody who runs a command wants a traceback.
+
+    Raises:
+        typer.Exit: with the code, when the block raised one of ours.
+    """
+    try:
+        yield
+    except HemaServeError as error:
+        err.print(f"[bold red]error:[/] {error}", highlight=False)
+        if isinstance(error, UnavailableError | DeadlineExceededError):
+            if error.reason == "UNREACHABLE":
+                err.print(f"Start a stack with: hemaserve up --address {address}", highlight=False)
+            raise typer.Exit(ExitCode.UNREACHABLE) from None
+        if isinstance(error, InvalidArgumentError | NotFoundError):
+            if error.reason.startswith("MODEL"):
+                err.print("The models are listed by: hemaserve models", highlight=False)
+            raise typer.Exit(ExitCode.USAGE) from None
+        raise typer.Exit(ExitCode.FAILED) from None
+    except KeyboardInterrupt:
+        err.print("interrupted")
+        raise typer.Exit(ExitCode.INTERRUPTED) from None

@@ -1,0 +1,68 @@
+"""Options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hemaserve.cells import Kind
+
+Address = Annotated[
+    str,
+    typer.Option(
+        "--address", "-a", envvar="HEMASERVE_ADDRESS", metavar="HOST:PORT", help="The gateway's address."
+    ),
+]
+Model = Annotated[
+    str | None,
+    typer.Option("--model", "-m", help="Classification model, see `hemaserve models`. Default: the stack's."),
+]
+DetectorModel = Annotated[
+    str | None,
+    typer.Option("--detector-model", help="Detection model, see `hemaserve models`. Default: the stack's."),
+]
+Kinds = Annotated[
+    str,
+    typer.Option(
+        "--kinds",
+        metavar="KIND,...",
+        help="Kinds whose cells are classified and returned: wbc, rbc, platelet. Default: wbc.",
+    ),
+]
+JsonFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--json", metavar="FILE", help="Write everything as JSON, with provenance; `-` is standard output."
+    ),
+]
+PictureDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--picture", metavar="DIR", file_okay=False, help="Write an annotated picture of each field there."
+    ),
+]
+
+
+def parse_kinds(text: str) -> tuple[Kind, ...]:
+    """The kinds named in a comma-separated list.
+
+    Raises:
+        typer.BadParameter: a name is unknown.
+    """
+    try:
+        return tuple(Kind(word.strip().lower()) for word in text.split(",") if word.strip())
+    except ValueError:
+        known = ", ".join(kind.value for kind in Kind)
+        raise typer.BadParameter(f"{text!r}: known kinds are {known}", param_hint="--kinds") from None
+
+
+def check_address(address: str) -> str:
+    """The address, if it is `host:port`.
+
+    Raises:
+        typer.BadParameter: it is not.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise typer.BadParameter(f"{address!r} is not HOST:PORT", param_hint="--address")
+    return address

@@ -1,0 +1,70 @@
+"""`hemaserve up`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hemaserve.cli import options
+from hemaserve.cli.stack import become_stack
+from hemaserve.client import DEFAULT_ADDRESS
+
+
+def up(
+    address: options.Address = DEFAULT_ADDRESS,
+    model_repository: Annotated[
+        Path | None,
+        typer.Option(
+            "--model-repository", metavar="DIR", help="Triton's model repository. Default: the checkout's."
+        ),
+    ] = None,
+    triton: Annotated[
+        str | None,
+        typer.Option(
+            "--triton", metavar="HOST:PORT", help="Use a Triton that runs already, e.g. in a container."
+        ),
+    ] = None,
+    log_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--log-dir", metavar="DIR", help="For log files. Default: ~/.local/state/hemaserve/logs."
+        ),
+    ] = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show all logs on the terminal instead of writing files.")
+    ] = False,
+    ready_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--ready-file", metavar="FILE", help="JSON with addresses and process ids, written when ready."
+        ),
+    ] = None,
+) -> None:
+    """Run the whole stack on this machine, until Ctrl-C.
+
+    Starts NVIDIA Triton, the detector, the classifier and the gateway, and prints a line for each as it gets ready.
+    One that dies is started again. Only the gateway's address matters to clients; the others listen on free ports of
+    the loopback.
+
+    Needs the extras: pip install 'hemaserve[services,embedded]'
+
+    Examples:
+
+        hemaserve up
+
+        hemaserve up --address 0.0.0.0:50051 --log-dir logs/
+
+        hemaserve up --triton 127.0.0.1:8001
+    """
+    arguments = ["--address", options.check_address(address)]
+    for flag, value in (
+        ("--model-repository", model_repository),
+        ("--triton", triton),
+        ("--log-dir", log_dir),
+        ("--ready-file", ready_file),
+    ):
+        if value is not None:
+            arguments += [flag, str(value)]
+    if verbose:
+        arguments.append("--verbose")
+    become_stack(arguments)

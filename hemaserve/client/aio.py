@@ -1,0 +1,318 @@
+"""The asynchronous client."""
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from typing import Final, Self, TypeVar
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from hemaserve.cells import Kind
+from hemaserve.client import classify, requests, smear, translate
+from hemaserve.client.backoff import Backoff
+from hemaserve.client.channel import open_channel
+from hemaserve.client.errors import error_of, failure_of_rpc, unreachable
+from hemaserve.client.requests import Acquisition, Field, ImageSource, LocatedCell
+from hemaserve.results import (
+    CropEncoding,
+    DetectionResult,
+    FieldResult,
+    Health,
+    Model,
+    NamedCell,
+    Priority,
+    SmearResult,
+)
+from hemaserve.v1 import gateway_pb2, gateway_pb2_grpc
+
+DEFAULT_ADDRESS: Final = "127.0.0.1:50051"
+_SERVICE: Final = "hemaserve.v1.SmearService"
+
+_Q = TypeVar("_Q")
+_A = TypeVar("_A")
+_T = TypeVar("_T")
+
+
+def _ignore(_: object) -> None:
+    pass
+
+
+class Client:
+    """A client of the gateway. Use it as an async context manager, or `await close()` it; safe for many tasks at once.
+
+    While the gateway is away for a moment, calls are repeated by themselves, and the streams of `analyze_smear` and
+    `classify_cells` are resumed. Every method raises `HemaServeError` when the service
+    refuses or cannot be reached, and `OSError` when an image's file cannot be read.
+
+    Args:
+        address: the gateway's `host:port`.
+        timeout_s: deadline of a call that is given none; it travels with the call through all services.
+        connect_timeout_s: how long to wait for the gateway before a call fails as unreachable.
+        credentials: for TLS; by default the channel is not encrypted.
+        backoff: how a broken stream is resumed.
+        window: most fields (or requests of cells) of one call that are sent and not yet answered.
+    """
+
+    def __init__(
+        self,
+        address: str = DEFAULT_ADDRESS,
+        *,
+        timeout_s: float = 30.0,
+        connect_timeout_s: float = 5.0,
+        credentials: grpc.ChannelCredentials | None = None,
+        backoff: Backoff = Backoff(),
+        window: int = 8,
+    ) -> None:
+        self.address = address
+        self._timeout_s = timeout_s
+        self._connect_timeout_s = connect_timeout_s
+        self._credentials = credentials
+        self._backoff = backoff
+        self._window = window
+        self._channel: grpc.aio.Channel | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connection; calls in flight are cancelled."""
+        if self._channel is not None:
+            channel, self._channel = self._channel, None
+            await channel.close()
+
+    async def analyze_field(
+        self,
+        image: ImageSource,
+        *,
+        field_id: str = "",
+        model: str | None = None,
+        detector_model: str | None = None,
+        kinds: Iterable[Kind] = (),
+        crops: CropEncoding = CropEncoding.NONE,
+        acquisition: Acquisition | None = None,
+        priority: Priority = Priority.ROUTINE,
+        timeout_s: float | None = None,
+    ) -> FieldResult:
+        """Find, name and count the cells of one field. A field without white cells is a result.
+
+        Args:
+            image: the image file's bytes or its path.
+            field_id: the caller's name for it.
+            model: classification model; default: the service's.
+            detector_model: detection model; default: the service's.
+            kinds: whose cells are classified and returned; default: WBC.
+            crops: whether each cell comes with its crop, and how.
+            acquisition: what is known of how the field was made.
+            timeout_s: deadline; default: the client's.
+        """
+        request = gateway_pb2.AnalyzeFieldRequest(
+            field=await requests.field(Field(image, acquisition=acquisition), field_id=field_id),
+            options=requests.options(model=model, detector_model=detector_model, kinds=kinds, crops=crops),
+            priority=translate.priority_to_proto(priority),
+        )
+        response = await self._ask((await self._stub()).AnalyzeField, request, timeout_s)
+        return translate.field_result(response.result, response.differential)
+
+    async def analyze_smear(
+        self,
+        fields: Iterable[Field | ImageSource] | AsyncIterable[Field | ImageSource],
+        *,
+        smear_id: str | None = None,
+        specimen: str = "",
+        target: int = 0,
+        model: str | None = None,
+        detector_model: str | None = None,
+        kinds: Iterable[Kind] = (),
+        crops: CropEncoding = CropEncoding.NONE,
+        priority: Priority = Priority.ROUTINE,
+        on_result: Callable[[FieldResult], None] = _ignore,
+        timeout_s: float | None = None,
+    ) -> SmearResult:
+        """Analyse the fields of one smear, counted in the order given, until the target or their end is reached.
+
+        A stream that breaks is resumed: no field is lost, none is counted twice. Fields are taken from `fields` only
+        as fast as they are analysed. A field that cannot be analysed is a result with an `error`.
+
+        Args:
+            fields: images, or `Field`s with ids of their own.
+            smear_id: the caller's name for the smear, 1 to 128 characters; default: a random one.
+            specimen: accession number; at most 64 characters.
+            target: how many identified leukocytes to count: 100, 200 or 400; 0 counts all fields.
+            on_result: told each field's result as it comes, in order of completion. With `SyncClient` it runs in
+                the client's own thread.
+            timeout_s: deadline for the whole smear; default: none.
+
+        Raises:
+            ValueError: two fields have the same id.
+        """
+        deadline = _Deadline(timeout_s)
+        stub = await self._stub()
+        opening = gateway_pb2.OpenSmear(
+            smear_id=smear_id or uuid.uuid4().hex,
+            specimen=specimen,
+            target=target,
+            priority=translate.priority_to_proto(priority),
+            options=requests.options(model=model, detector_model=detector_model, kinds=kinds, crops=crops),
+        )
+
+        stream = smear.SmearStream(
+            lambda: stub.AnalyzeSmear(timeout=deadline.left_s()),
+            opening,
+            _numbered(fields),
+            on_result=on_result,
+            backoff=self._backoff,
+            window=self._window,
+        )
+        return await stream.run()
+
+    async def detect_cells(
+        self,
+        image: ImageSource,
+        *,
+        field_id: str = "",
+        detector_model: str | None = None,
+        kinds: Iterable[Kind] = (),
+        crops: CropEncoding = CropEncoding.NONE,
+        score_threshold: float | None = None,
+        acquisition: Acquisition | None = None,
+        priority: Priority = Priority.ROUTINE,
+        timeout_s: float | None = None,
+    ) -> DetectionResult:
+        """Find the cells of one field and name none.
+
+        Args:
+            kinds: to report; default: all.
+            score_threshold: least score to report, above 0 and at most 1; default: the model's own for each kind.
+        """
+        request = gateway_pb2.DetectCellsRequest(
+            field=await requests.field(Field(image, acquisition=acquisition), field_id=field_id),
+            detector_model=detector_model or "",
+            kinds=translate.kinds_to_proto(kinds),
+            crop_encoding=translate.encoding_to_proto(crops),
+            score_threshold=score_threshold,
+            priority=translate.priority_to_proto(priority),
+        )
+        response = await self._ask((await self._stub()).DetectCells, request, timeout_s)
+        return translate.detection_result(response)
+
+    async def classify_cells(
+        self,
+        cells: Iterable[LocatedCell | ImageSource] | AsyncIterable[LocatedCell | ImageSource],
+        *,
+        model: str | None = None,
+        priority: Priority = Priority.ROUTINE,
+        on_result: Callable[[NamedCell], None] = _ignore,
+        timeout_s: float | None = None,
+    ) -> list[NamedCell]:
+        """Name cells that the caller has located; several requests are on their way at a time.
+
+        Args:
+            cells: single-cell images, or `LocatedCell`s with ids and boxes.
+            on_result: told each answer as it comes, in the order of the cells.
+            timeout_s: deadline for all of them; default: none.
+
+        Returns:
+            One answer for each cell, in order. A cell that cannot be classified has an `error`.
+        """
+        deadline = _Deadline(timeout_s)
+        stub = await self._stub()
+
+        async def messages() -> AsyncIterator[gateway_pb2.LocatedCell]:
+            async for cell in _each(cells):
+                yield await requests.located_cell(
+                    cell if isinstance(cell, LocatedCell) else LocatedCell(cell)
+                )
+
+        async def batched() -> AsyncIterator[gateway_pb2.ClassifyCellsRequest]:
+            async for group in classify.batches(messages()):
+                yield gateway_pb2.ClassifyCellsRequest(
+                    model=model or "", cells=group, priority=translate.priority_to_proto(priority)
+                )
+
+        stream = classify.CellStream(
+            lambda: stub.ClassifyCells(timeout=deadline.left_s()),
+            batched(),
+            on_result=on_result,
+            backoff=self._backoff,
+            window=self._window,
+        )
+        return await stream.run()
+
+    async def list_models(self, *, timeout_s: float | None = None) -> list[Model]:
+        """The models that requests can name."""
+        request = gateway_pb2.ListModelsRequest()
+        response = await self._ask((await self._stub()).ListModels, request, timeout_s)
+        return [translate.model(message) for message in response.models]
+
+    async def health(self, *, timeout_s: float | None = None) -> Health:
+        """Whether the gateway, and with it all that it needs, answers at this moment."""
+        await self._stub()
+        check = health_pb2_grpc.HealthStub(self._open()).Check  # type: ignore[attr-defined]  # set by its __init__
+        request = health_pb2.HealthCheckRequest(service=_SERVICE)
+        response = await self._ask(check, request, timeout_s)
+        return Health(self.address, response.status == health_pb2.HealthCheckResponse.SERVING)
+
+    def _open(self) -> grpc.aio.Channel:
+        if self._channel is None:
+            self._channel = open_channel(self.address, self._credentials)
+        return self._channel
+
+    async def _stub(self) -> "gateway_pb2_grpc.SmearServiceAsyncStub":
+        """The service's stub, once the gateway is there."""
+        channel = self._open()
+        if channel.get_state(try_to_connect=True) is not grpc.ChannelConnectivity.READY:
+            try:
+                await asyncio.wait_for(channel.channel_ready(), self._connect_timeout_s)
+            except TimeoutError:
+                raise unreachable(self.address) from None
+        return gateway_pb2_grpc.SmearServiceStub(channel)
+
+    async def _ask(
+        self, method: "grpc.aio.UnaryUnaryMultiCallable[_Q, _A]", request: _Q, timeout_s: float | None
+    ) -> _A:
+        try:
+            return await method(
+                request, timeout=self._timeout_s if timeout_s is None else timeout_s, wait_for_ready=True
+            )
+        except grpc.aio.AioRpcError as error:
+            raise error_of(failure_of_rpc(error)) from None
+
+
+class _Deadline:
+    """A moment after `timeout_s` seconds, or never."""
+
+    def __init__(self, timeout_s: float | None) -> None:
+        self._at = None if timeout_s is None else time.monotonic() + timeout_s
+
+    def left_s(self) -> float | None:
+        return None if self._at is None else max(0.0, self._at - time.monotonic())
+
+
+async def _each(items: Iterable[_T] | AsyncIterable[_T]) -> AsyncIterator[_T]:
+    if isinstance(items, AsyncIterable):
+        async for item in items:
+            yield item
+    else:
+        for item in items:
+            yield item
+
+
+async def _numbered(
+    fields: Iterable[Field | ImageSource] | AsyncIterable[Field | ImageSource],
+) -> AsyncIterator[gateway_pb2.Field]:
+    """The fields as messages, with their sequence numbers from 0 and with ids."""
+    seen: set[str] = set()
+    sequence = 0
+    async for item in _each(fields):
+        source = item if isinstance(item, Field) else Field(item)
+        field_id = source.field_id or str(sequence + 1)
+        if field_id in seen:
+            raise ValueError(f"field id {field_id!r} comes twice in this smear")
+        seen.add(field_id)
+        yield await requests.field(source, field_id=field_id, sequence=sequence)
+        sequence += 1

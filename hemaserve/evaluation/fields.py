@@ -1,0 +1,155 @@
+"""Evaluating whole fields: are the white cells found, and are they named as the field's labels say?"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hemaserve.cells import CellType, Kind
+from hemaserve.client import Client
+from hemaserve.client.errors import error_of
+from hemaserve.evaluation import extra
+from hemaserve.evaluation.asking import IN_FLIGHT, TIMEOUT_S, OnProgress, ask_all, read_image
+from hemaserve.evaluation.datasets import LabelledField
+from hemaserve.evaluation.extra import exact_interval
+from hemaserve.evaluation.guessing import most_probable, primary_probabilities
+from hemaserve.evaluation.matching import greedy_matches, right_types
+from hemaserve.evaluation.metrics import Interval
+from hemaserve.evaluation.outcome import Evaluation, evaluation_of
+from hemaserve.geometry import Box, as_array
+from hemaserve.results import Cell, FieldResult, Priority
+
+
+@dataclass(frozen=True, slots=True)
+class FieldsReport:
+    """How well white cells are found and named. None where there is nothing to divide by.
+
+    Attributes:
+        n: fields that were answered.
+        wbc_recall: share of the labelled white cells that are found at an overlap (IoU) of 0.5 or more.
+        wbc_precision: share of the found white cells that are labelled ones.
+        type_accuracy: share of right best guesses (primary type, identified or not) among the found cells that match
+            a labelled one, in fields whose types are known. See `matching.right_types` for fields with several.
+        wbc_labelled: labelled white cells.
+        wbc_found: found white cells.
+        typed: the cells that `type_accuracy` is about.
+        unidentified: those of them for which the classifier does not commit itself.
+        seconds: wall time.
+    """
+
+    n: int
+    wbc_recall: float | None
+    wbc_recall_ci95: Interval
+    wbc_precision: float | None
+    wbc_precision_ci95: Interval
+    type_accuracy: float | None
+    type_accuracy_ci95: Interval
+    wbc_labelled: int
+    wbc_found: int
+    typed: int
+    unidentified: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class FieldTally:
+    """What one field adds to the figures."""
+
+    labelled: int
+    found: int
+    matched: int
+    typed: int
+    right: int
+    unidentified: int
+
+
+async def evaluate_fields(
+    client: Client,
+    fields: Sequence[LabelledField],
+    *,
+    model: str | None = None,
+    in_flight: int = IN_FLIGHT,
+    stop: asyncio.Event | None = None,
+    on_progress: OnProgress = lambda _done, _total: None,
+) -> Evaluation[FieldsReport]:
+    """Find and name the white cells of every field and compare with the labels.
+
+    Args:
+        fields: with boxes in pixels and the types of their white cells.
+        model: classification model; by default the services' default.
+        stop: set it to end early with the figures so far.
+        on_progress: told after each field how many are done of how many.
+
+    Raises:
+        FailedPrecondition: the extra `evaluate` is not installed.
+    """
+    extra.check()
+
+    async def ask(field: LabelledField) -> FieldResult:
+        result = await client.analyze_field(
+            await read_image(field.path),
+            model=model,
+            kinds=(Kind.WBC,),
+            priority=Priority.BATCH,
+            timeout_s=TIMEOUT_S,
+        )
+        if result.error is not None:
+            raise error_of(result.error)
+        return result
+
+    answers = await ask_all(fields, ask, in_flight=in_flight, stop=stop, on_progress=on_progress)
+    tallies = [tally_field(field, result.cells) for field, result in answers.answered]
+    report = fields_report(tallies, seconds=answers.seconds) if tallies else None
+    provenance = answers.answered[0][1].provenance if answers.answered else None
+    return evaluation_of(answers, report, provenance, {"model": model})
+
+
+def tally_field(field: LabelledField, cells: Sequence[Cell]) -> FieldTally:
+    """Compare one field's white cells with its labels. Pure."""
+    white = sorted((cell for cell in cells if cell.kind is Kind.WBC), key=lambda cell: -cell.score)
+    labelled: list[Box] = [item.box for item in field.boxes if item.kind is Kind.WBC]
+    pairs = greedy_matches(as_array([cell.box for cell in white]), as_array(labelled))
+    matched = [white[index] for index, _ in pairs]
+    typed = matched if field.cell_types else []
+    guesses = [guess for cell in typed if (guess := best_guess(cell)) is not None]
+    return FieldTally(
+        labelled=len(labelled),
+        found=len(white),
+        matched=len(matched),
+        typed=len(typed),
+        right=right_types(guesses, field.cell_types),
+        unidentified=sum(not cell.identified for cell in typed),
+    )
+
+
+def best_guess(cell: Cell) -> CellType | None:
+    """The primary type that a cell most probably is, identified or not; None when nothing was said of it."""
+    if cell.classification is None or not cell.classification.leaf_probabilities:
+        return None
+    return most_probable(primary_probabilities(cell.classification.leaf_probabilities))
+
+
+def fields_report(tallies: Sequence[FieldTally], *, seconds: float) -> FieldsReport:
+    """The figures over at least one field. Pure.
+
+    Raises:
+        FailedPrecondition: the extra `evaluate` is not installed.
+    """
+    labelled = sum(tally.labelled for tally in tallies)
+    found = sum(tally.found for tally in tallies)
+    matched = sum(tally.matched for tally in tallies)
+    typed = sum(tally.typed for tally in tallies)
+    right = sum(tally.right for tally in tallies)
+    return FieldsReport(
+        n=len(tallies),
+        wbc_recall=matched / labelled if labelled else None,
+        wbc_recall_ci95=exact_interval(matched, labelled),
+        wbc_precision=matched / found if found else None,
+        wbc_precision_ci95=exact_interval(matched, found),
+        type_accuracy=right / typed if typed else None,
+        type_accuracy_ci95=exact_interval(right, typed),
+        wbc_labelled=labelled,
+        wbc_found=found,
+        typed=typed,
+        unidentified=sum(tally.unidentified for tally in tallies),
+        seconds=seconds,
+    )

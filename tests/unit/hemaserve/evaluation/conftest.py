@@ -1,0 +1,190 @@
+"""A gateway that answers as the image tells it to: an image's bytes are the answer in JSON."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from concurrent import futures
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import grpc
+import pytest
+from google.protobuf import any_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from hemaserve.v1 import cells_pb2, gateway_pb2, gateway_pb2_grpc
+
+OWN_THRESHOLDS = (0.5, 0.4, 0.3)
+
+
+def scripted(
+    *,
+    width: int = 100,
+    height: int = 100,
+    cells: list[dict] | None = None,
+    middle: dict | None = None,
+    **more,
+) -> bytes:
+    """An "image". `cells`: dicts of box, kind, score, probabilities, identified; `middle`: the answer when the middle
+    of the image is classified; `reason`: the error to answer with instead."""
+    script = {"width": width, "height": height, "cells": cells or [], "middle": middle, **more}
+    return json.dumps(script).encode()
+
+
+def _classification(cell: dict) -> cells_pb2.Classification:
+    probabilities = {
+        cells_pb2.CellType.Value(f"CELL_TYPE_{name.upper()}"): probability
+        for name, probability in cell["probabilities"].items()
+    }
+    likeliest = max(probabilities, key=lambda cell_type: probabilities[cell_type])
+    return cells_pb2.Classification(
+        identified=cell.get("identified", True),
+        type=likeliest,
+        primary_type=likeliest,
+        leaf_probabilities=[
+            cells_pb2.TypeProbability(type=cell_type, probability=probability)
+            for cell_type, probability in probabilities.items()
+        ],
+    )
+
+
+def _detection(index: int, cell: dict) -> cells_pb2.Detection:
+    x0, y0, x1, y1 = cell["box"]
+    return cells_pb2.Detection(
+        cell_id=str(index),
+        box=cells_pb2.Box(x0_px=x0, y0_px=y0, x1_px=x1, y1_px=y1),
+        kind=cells_pb2.CellKind.Value(f"CELL_KIND_{cell.get('kind', 'wbc').upper()}"),
+        score=cell.get("score", 0.9),
+    )
+
+
+def _status(reason: str) -> status_pb2.Status:
+    codes = {"QUEUE_FULL": code_pb2.RESOURCE_EXHAUSTED, "BROKEN": code_pb2.INTERNAL}
+    status = status_pb2.Status(
+        code=codes.get(reason, code_pb2.INVALID_ARGUMENT), message=f"refused: {reason.lower()}"
+    )
+    details = [error_details_pb2.ErrorInfo(reason=reason, domain="hemaserve")]
+    if reason == "QUEUE_FULL":
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.nanos = 1_000_000
+        details.append(retry)
+    for detail in details:
+        packed = any_pb2.Any()
+        packed.Pack(detail)
+        status.details.append(packed)
+    return status
+
+
+@dataclass
+class ScriptedGateway(gateway_pb2_grpc.SmearServiceServicer):
+    """Counts what it is asked. After `answers_before_hold` answers it keeps the others back until `hold` is set, and
+    sets `all_held` when it has `held_wanted` of them."""
+
+    address: str = ""
+    asked: int = 0
+    fallbacks: int = 0
+    most_at_once: int = 0
+    models: set[str] = field(default_factory=set)
+    refusals: int = 0
+    hold: threading.Event = field(default_factory=threading.Event)
+    answers_before_hold: int | None = None
+    held: int = 0
+    all_held: threading.Event = field(default_factory=threading.Event)
+    held_wanted: int = 1
+    _at_once: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def _script(self, image: bytes, context: grpc.ServicerContext) -> dict:
+        with self._lock:
+            self.asked += 1
+            self._at_once += 1
+            self.most_at_once = max(self.most_at_once, self._at_once)
+            must_wait = self.answers_before_hold is not None and self.asked > self.answers_before_hold
+            self.held += must_wait
+            if self.held >= self.held_wanted:
+                self.all_held.set()
+            refuse = self.refusals > 0
+            self.refusals -= refuse
+        try:
+            if must_wait:
+                self.hold.wait(timeout=60)
+            if refuse:
+                context.abort_with_status(rpc_status.to_status(_status("QUEUE_FULL")))
+            script = json.loads(image)
+            if script.get("reason"):
+                context.abort_with_status(rpc_status.to_status(_status(script["reason"])))
+            return script
+        finally:
+            with self._lock:
+                self._at_once -= 1
+
+    def AnalyzeField(self, request, context):
+        script = self._script(request.field.image, context)
+        self.models.add(request.options.model)
+        kinds = {cells_pb2.CellKind.Name(kind) for kind in request.options.kinds}
+        result = gateway_pb2.FieldResult(width_px=script["width"], height_px=script["height"])
+        result.provenance.detector.name = "yolo"
+        result.provenance.classifier.name = request.options.model or "default"
+        for index, cell in enumerate(script["cells"]):
+            if f"CELL_KIND_{cell.get('kind', 'wbc').upper()}" in kinds:
+                result.cells.append(
+                    gateway_pb2.Cell(detection=_detection(index, cell), classification=_classification(cell))
+                )
+        return gateway_pb2.AnalyzeFieldResponse(result=result)
+
+    def ClassifyCells(self, request_iterator, context):
+        for request in request_iterator:
+            response = gateway_pb2.ClassifyCellsResponse()
+            for cell in request.cells:
+                self.fallbacks += 1
+                script = json.loads(cell.image)
+                named = response.cells.add(cell_id=cell.cell_id)
+                if script["middle"] is None:
+                    named.error.CopyFrom(_status("IMAGE_DAMAGED"))
+                else:
+                    named.classification.CopyFrom(_classification(script["middle"]))
+            yield response
+
+    def DetectCells(self, request, context):
+        script = self._script(request.field.image, context)
+        own = not request.HasField("score_threshold")
+        thresholds = OWN_THRESHOLDS if own else (request.score_threshold,) * 3
+        order = ("wbc", "rbc", "platelet")
+        response = gateway_pb2.DetectCellsResponse(width_px=script["width"], height_px=script["height"])
+        response.provenance.score_thresholds.extend(thresholds)
+        for index, cell in enumerate(script["cells"]):
+            if cell.get("score", 0.9) >= thresholds[order.index(cell.get("kind", "wbc"))]:
+                response.detections.append(_detection(index, cell))
+        return response
+
+
+@pytest.fixture
+def gateway() -> Iterator[ScriptedGateway]:
+    servicer = ScriptedGateway()
+    server = grpc.server(futures.ThreadPoolExecutor(max_workers=32))
+    gateway_pb2_grpc.add_SmearServiceServicer_to_server(servicer, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    servicer.address = f"127.0.0.1:{port}"
+    server.start()
+    yield servicer
+    servicer.hold.set()
+    server.stop(grace=None).wait()
+
+
+@pytest.fixture
+def image() -> Callable[..., bytes]:
+    return scripted
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[[str, bytes | str], Path]:
+    """Writes a file below the test's folder and returns its path."""
+
+    def write_file(name: str, content: bytes | str = b"") -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    return write_file

@@ -1,0 +1,153 @@
+"""Evaluating single cells through a gateway."""
+
+import asyncio
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hemaserve.cells import CellType as T
+from hemaserve.client import Client
+from hemaserve.errors import InvalidArgument
+from hemaserve.evaluation.cells import evaluate_cells, spread
+from hemaserve.evaluation.datasets import CellImage, read_cell_folders
+
+NEUTROPHIL = {"neutrophil_band": 0.3, "neutrophil_segmented": 0.5, "monocyte": 0.2}
+MONOCYTE = {"monocyte": 0.9, "neutrophil_band": 0.1}
+MIDDLE = (40, 40, 60, 60)
+
+
+def cell(probabilities: dict, box: tuple = MIDDLE, **more) -> dict:
+    return {"box": box, "probabilities": probabilities, **more}
+
+
+async def test_the_detection_nearest_to_the_centre_is_the_cell(gateway, tmp_path, write, image):
+    beside = cell(NEUTROPHIL, (0, 0, 30, 30), score=0.99)
+    off_centre = cell(NEUTROPHIL, (20, 20, 60, 60), score=0.98)
+    write("monocyte/1.png", image(cells=[beside, off_centre, cell(MONOCYTE)]))
+    async with Client(gateway.address) as client:
+        evaluation = await evaluate_cells(client, read_cell_folders(tmp_path))
+    assert evaluation.report.accuracy == 1
+    assert evaluation.report.fallbacks == 0
+    assert evaluation.provenance.detector.name == "yolo"
+
+
+async def test_red_cells_are_not_taken_for_the_cell_and_platelets_are(gateway, tmp_path, write, image):
+    write("platelet/1.png", image(cells=[cell({"platelet": 1.0}, kind="platelet")]))
+    write("monocyte/2.png", image(cells=[cell(NEUTROPHIL, kind="rbc")], middle={"probabilities": MONOCYTE}))
+    async with Client(gateway.address) as client:
+        evaluation = await evaluate_cells(client, read_cell_folders(tmp_path))
+    assert evaluation.report.accuracy == 1
+    assert evaluation.report.fallbacks == gateway.fallbacks == 1
+
+
+async def test_figures_are_those_of_the_answers(gateway, tmp_path, write, image):
+    write("monocyte/1.png", image(cells=[cell(MONOCYTE)]))
+    write("monocyte/2.png", image(cells=[cell(NEUTROPHIL, identified=False)]))
+    write("NEUTROPHIL/3.png", image(cells=[cell(NEUTROPHIL)]))
+    write("NEUTROPHIL/4.png", image(middle={"probabilities": NEUTROPHIL, "identified": False}))
+    async with Client(gateway.address) as client:
+        evaluation = await evaluate_cells(client, read_cell_folders(tmp_path), model="vit")
+    report = evaluation.report
+    assert (report.n, report.accuracy, report.unidentified, report.fallbacks) == (4, 0.75, 2, 1)
+    assert report.accuracy_identified == 1.0
+    assert report.accuracy_ci95 == pytest.approx((0.194, 0.994), abs=0.001)
+    assert report.confusion == {
+        T.NEUTROPHIL: {T.NEUTROPHIL: 2, T.MONOCYTE: 0},
+        T.MONOCYTE: {T.NEUTROPHIL: 1, T.MONOCYTE: 1},
+    }
+    neutrophil = report.per_type[T.NEUTROPHIL]
+    assert (neutrophil.recall, neutrophil.support, neutrophil.specificity) == (1.0, 2, 0.5)
+    assert neutrophil.precision == pytest.approx(2 / 3)
+    assert neutrophil.f1 == pytest.approx(0.8)
+    assert report.macro_f1 == pytest.approx((0.8 + 2 / 3) / 2)
+    # Three answers at 0.8, two of them right, and one at 0.9, right.
+    assert report.ece == pytest.approx((abs(3 * 0.8 - 2) + 0.1) / 4, abs=1e-6)
+    assert gateway.models == {"vit"}
+
+
+async def test_the_json_has_the_promised_keys(gateway, tmp_path, write, image):
+    write("monocyte/1.png", image(cells=[cell(MONOCYTE)]))
+    write("monocyte/broken.png", image(reason="IMAGE_DAMAGED"))
+    async with Client(gateway.address) as client:
+        evaluation = await evaluate_cells(client, read_cell_folders(tmp_path))
+    document = evaluation.as_json(tmp_path)
+    promised = "n accuracy accuracy_ci95 macro_f1 per_type confusion ece unidentified accuracy_identified"
+    assert {*promised.split(), "fallbacks", "seconds"} <= document.keys()
+    assert {"precision", "recall", "f1", "support", "specificity"} <= document["per_type"]["monocyte"].keys()
+    assert document["confusion"] == {"monocyte": {"monocyte": 1}}
+    assert document["failed"] == [{"image": "monocyte/broken.png", "reason": "refused: image_damaged"}]
+    assert document["partial"] is False
+
+
+async def test_a_closed_set_leaves_out_other_folders(gateway, tmp_path, write, image):
+    write("monocyte/1.png", image(cells=[cell({"lymphocyte": 0.6, "monocyte": 0.3, "basophil": 0.1})]))
+    write("lymphocyte/2.png", image(cells=[cell(MONOCYTE)]))
+    write("basophil/3.png", image(cells=[cell({"monocyte": 0.5, "basophil": 0.4, "lymphocyte": 0.1})]))
+    async with Client(gateway.address) as client:
+        evaluation = await evaluate_cells(client, read_cell_folders(tmp_path), types=[T.MONOCYTE, T.BASOPHIL])
+        assert (evaluation.report.n, evaluation.report.accuracy) == (2, 0.5)
+        with pytest.raises(InvalidArgument, match="--types"):
+            await evaluate_cells(client, read_cell_folders(tmp_path), types=[T.BLAST, T.SMUDGE])
+
+
+async def test_images_that_cannot_be_read_are_listed_and_harm_no_other(gateway, tmp_path, write, image):
+    write("monocyte/good.png", image(cells=[cell(MONOCYTE)]))
+    write("monocyte/refused.png", image(reason="IMAGE_UNREADABLE"))
+    write("monocyte/unclassifiable.png", image(middle=None))
+    (tmp_path / "monocyte/gone.png").symlink_to(tmp_path / "nowhere")
+    async with Client(gateway.address) as client:
+        evaluation = await evaluate_cells(client, read_cell_folders(tmp_path))
+    assert {failed.path.name for failed in evaluation.failed} == {
+        "gone.png",
+        "refused.png",
+        "unclassifiable.png",
+    }
+    assert evaluation.report.n == 1
+    assert not evaluation.partial
+
+
+async def test_many_requests_are_in_flight(gateway, tmp_path, write, image):
+    gateway.answers_before_hold, gateway.held_wanted = 0, 16
+    for number in range(20):
+        write(f"monocyte/{number}.png", image(cells=[cell(MONOCYTE)]))
+
+    async with Client(gateway.address) as client:
+        task = asyncio.create_task(evaluate_cells(client, read_cell_folders(tmp_path)))
+        assert await asyncio.to_thread(gateway.all_held.wait, 30)
+        gateway.hold.set()
+        evaluation = await task
+    assert evaluation.report.n == 20
+    assert gateway.most_at_once == 16
+
+
+async def test_an_error_of_the_services_keeps_the_figures_so_far(gateway, tmp_path, write, image):
+    write("monocyte/1.png", image(cells=[cell(MONOCYTE)]))
+    write("monocyte/2.png", image(reason="BROKEN"))
+    async with Client(gateway.address) as client:
+        evaluation = await evaluate_cells(client, read_cell_folders(tmp_path), in_flight=1)
+    assert evaluation.report.n == 1
+    assert evaluation.partial
+    assert str(evaluation.error) == "refused: broken"
+
+
+async def test_without_any_answer_there_are_no_figures(gateway, tmp_path, write, image):
+    write("monocyte/1.png", image(reason="BROKEN"))
+    async with Client(gateway.address) as client:
+        evaluation = await evaluate_cells(client, read_cell_folders(tmp_path))
+    assert evaluation.report is None
+    assert evaluation.as_json(tmp_path)["n"] == 0
+    assert evaluation.as_json(tmp_path)["error"] == "refused: broken"
+
+
+@given(st.lists(st.sampled_from([T.MONOCYTE, T.BASOPHIL, T.PLATELET]), min_size=1, max_size=60))
+def test_every_beginning_of_the_images_holds_each_type_in_its_share(types):
+    images = [CellImage(Path(str(number)), cell_type) for number, cell_type in enumerate(types)]
+    order = spread(images)
+    assert sorted(image.path for image in order) == sorted(image.path for image in images)
+    for length in range(1, len(order) + 1):
+        begun = Counter(image.cell_type for image in order[:length])
+        for cell_type, n in Counter(types).items():
+            assert abs(begun[cell_type] - n * length / len(types)) <= 2

@@ -1,0 +1,126 @@
+"""Annotated pictures: what must be seen is there, and nothing leaves the picture."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hemaserve import picture
+from hemaserve.cells import PRIMARY_TYPES, CellType, Kind, primary_of
+from hemaserve.geometry import Box
+from hemaserve.results import Cell, Classification, FieldResult, Provenance, ResultStatus
+
+PROVENANCE = Provenance(None, None, (), "1", 0.5, (), "0")
+
+
+def a_cell(box, cell_type=CellType.LYMPHOCYTE, *, identified=True):
+    said = Classification(identified, cell_type, primary_of(cell_type), 0.87, {})
+    return Cell("c", box, Kind.WBC, 0.9, classification=said)
+
+
+def a_result(cells, width, height):
+    return FieldResult(
+        "r", 1, ResultStatus.PRELIMINARY, "", "f", 0, width, height, tuple(cells), {}, "", PROVENANCE
+    )
+
+
+def a_field(width, height):
+    return np.full((height, width, 3), 230, np.uint8)
+
+
+def pixels(image):
+    return {tuple(pixel) for pixel in np.asarray(image).reshape(-1, 3)}
+
+
+@pytest.mark.parametrize(("width", "height"), [(16, 16), (200, 150), (640, 480), (3000, 2000), (60, 900)])
+def test_the_picture_is_the_field_unscaled_with_a_strip_below(width, height):
+    drawn = picture.annotate(a_field(width, height), a_result([], width, height))
+    assert drawn.size == picture.canvas_size(width, height)
+    assert drawn.width >= width
+    assert drawn.height > height
+    assert (np.asarray(drawn)[:height, :width] == 230).all()
+
+
+@pytest.mark.parametrize("cell_type", [t for t in PRIMARY_TYPES if t in picture.COLOURS])
+def test_each_type_has_its_colour_on_the_box(cell_type):
+    cell = a_cell(Box(100, 100, 200, 200), cell_type)
+    drawn = np.asarray(picture.annotate(a_field(400, 300), a_result([cell], 400, 300)))
+    assert tuple(drawn[150, 100]) == picture.COLOURS[cell_type]
+
+
+def test_the_colours_differ_and_none_is_that_of_the_unidentified():
+    colours = [*picture.COLOURS.values(), picture.UNIDENTIFIED]
+    for one, other in itertools.combinations(colours, 2):
+        assert sum(abs(a - b) for a, b in zip(one, other, strict=True)) > 60
+
+
+def test_an_unidentified_cell_is_dashed_grey_with_a_question_mark():
+    cell = a_cell(Box(100, 100, 200, 200), identified=False)
+    drawn = np.asarray(picture.annotate(a_field(400, 300), a_result([cell], 400, 300)))
+    side = {tuple(pixel) for pixel in drawn[105:195, 100]}
+    assert {picture.UNIDENTIFIED, (255, 255, 255)} <= side
+    assert picture.label_of(cell).startswith("?")
+
+
+def test_a_guess_never_wears_the_colour_of_its_type():
+    cell = a_cell(Box(50, 50, 90, 90), CellType.EOSINOPHIL, identified=False)
+    assert picture.COLOURS[CellType.EOSINOPHIL] not in pixels(
+        picture.annotate(a_field(300, 200), a_result([cell], 300, 200))
+    )
+
+
+def test_the_legend_counts_primary_types_and_the_unidentified():
+    box = Box(0, 0, 10, 10)
+    cells = [
+        a_cell(box, CellType.NEUTROPHIL_BAND),
+        a_cell(box, CellType.NEUTROPHIL_SEGMENTED),
+        a_cell(box),
+        a_cell(box, identified=False),
+    ]
+    assert [(title, count) for title, _, count in picture.legend(cells)] == [
+        ("Neutrophil", 2),
+        ("Lymphocyte", 1),
+        ("Unidentified", 1),
+    ]
+
+
+def test_the_label_has_name_and_probability():
+    assert picture.label_of(a_cell(Box(0, 0, 9, 9), CellType.NEUTROPHIL_BAND)) == "Band neutrophil 87%"
+
+
+boxes = st.lists(
+    st.builds(
+        lambda x, y, w, h: Box(x, y, min(x + w, 640), min(y + h, 480)),
+        st.floats(0, 600),
+        st.floats(0, 450),
+        st.floats(1, 200),
+        st.floats(1, 200),
+    ),
+    max_size=12,
+)
+
+
+@given(boxes)
+def test_labels_stay_in_the_field(cells):
+    places = picture.place_labels(cells, [(150, 20)] * len(cells), (640, 480))
+    assert len(places) == len(cells)
+    for place in places:
+        assert 0 <= place.x0 < place.x1 <= 640
+        assert 0 <= place.y0 < place.y1 <= 480
+        assert (place.width, place.height) == pytest.approx((150, 20))
+
+
+def test_labels_of_cells_side_by_side_do_not_hide_each_other():
+    cells = [Box(100 + 70 * i, 200, 160 + 70 * i, 260) for i in range(4)]
+    places = picture.place_labels(cells, [(130, 20)] * 4, (640, 480))
+    for one, other in itertools.combinations(places, 2):
+        assert one.iou(other) < 0.2
+
+
+@given(boxes, st.booleans())
+@settings(max_examples=25, deadline=None)
+def test_any_boxes_can_be_drawn(cells, identified):
+    result = a_result([a_cell(box, identified=identified) for box in cells], 640, 480)
+    assert picture.annotate(a_field(640, 480), result).size == picture.canvas_size(640, 480)
