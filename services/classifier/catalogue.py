@@ -1,0 +1,174 @@
+"""Which classification models there are: read from Triton, remembered until Triton may have changed."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from hemaserve.errors import DomainError, NotFound, Unavailable
+from services.classifier.concurrency import together
+from services.classifier.decision import Thresholds
+from services.classifier.models import ClassificationModel, UnusableModelError, is_classification, parse_model
+from services.triton.client import TritonClient
+
+_log = structlog.get_logger(__name__)
+
+LOOK_AGAIN_S: Final = 2.0
+"""Least time between two looks at Triton for names that it did not know, so that wrong names cost it little."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListedModel:
+    """A model that requests can name, and whether it answers at this moment."""
+
+    model: ClassificationModel
+    ready: bool
+    is_default: bool
+
+
+class ModelCatalogue:
+    """The classification models that requests can name.
+
+    Args:
+        triton: whom to ask.
+        default: name of the model for requests that name none.
+        default_members: the members of the default model, for when Triton cannot load it, and with it loses what it
+            knows of it; empty when the default model is a single network.
+        clock: monotonic time in seconds.
+    """
+
+    def __init__(
+        self,
+        triton: TritonClient,
+        *,
+        default: str,
+        default_members: Sequence[str] = (),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._triton = triton
+        self._default = default
+        self._default_members = tuple(default_members)
+        self._clock = clock
+        self._models: Mapping[str, ClassificationModel] = {}
+        self._looked_at: float | None = None
+        self._lock = asyncio.Lock()
+
+    def forget(self) -> None:
+        """Triton may come back with other networks: ask it again before the next answer."""
+        self._looked_at = None
+
+    async def check(self) -> None:
+        """Return when the default model answers.
+
+        Raises:
+            Unavailable: Triton or the default model is not ready.
+        """
+        if not await self._triton.ready(self._default):
+            self.forget()
+            raise Unavailable(f"classification model {self._default} is not ready")
+        await self.get(self._default)
+
+    async def get(self, name: str) -> ClassificationModel:
+        """The model of that name; the default one for an empty name.
+
+        Raises:
+            NotFound: there is no such model; the message names those there are.
+            Unavailable: Triton does not answer, or does not have the default model nor any of its members.
+        """
+        wanted = name or self._default
+        async with self._lock:
+            if self._looked_at is None or (wanted not in self._models and self._may_look_again()):
+                await self._look()
+        model = self._models.get(wanted)
+        if model is None and wanted == self._default:
+            return self._stand_in()
+        if model is None:
+            available = ", ".join(sorted({*self._models, self._default}))
+            raise NotFound(f"model: no classification model {wanted!r}; available: {available}")
+        return model
+
+    def members(self, model: ClassificationModel) -> list[ClassificationModel]:
+        """Those members of an ensemble that Triton has, in the order of the ensemble's list."""
+        return [self._models[name] for name in model.members if name in self._models]
+
+    async def listed(self) -> list[ListedModel]:
+        """All models by name, with their readiness asked for anew."""
+        async with self._lock:
+            await self._look()
+        models = [self._models[name] for name in sorted(self._models)]
+        ready = await together(self._triton.ready(model.name) for model in models)
+        return [
+            ListedModel(model, is_ready, model.name == self._default)
+            for model, is_ready in zip(models, ready, strict=True)
+        ]
+
+    def _may_look_again(self) -> bool:
+        return self._looked_at is None or self._clock() - self._looked_at >= LOOK_AGAIN_S
+
+    async def _look(self) -> None:
+        looked_at = self._clock()
+        names = await self._triton.models()
+        found = await together(self._read(name) for name in names)
+        models = {model.name: model for model in found if model is not None}
+        self._models = {name: model for name, model in models.items() if _is_whole(model, models)}
+        self._looked_at = looked_at
+
+    async def _read(self, name: str) -> ClassificationModel | None:
+        try:
+            description = await self._triton.model_config(name)
+            return parse_model(description) if is_classification(description) else None
+        except UnusableModelError as error:
+            _log.error("model_unusable", model=name, problem=str(error))
+        except DomainError as error:
+            # Listed, but not loaded: Triton tells nothing of a model that it could not load.
+            _log.info("model_not_loaded", model=name, reason=error.reason)
+        return None
+
+    def _stand_in(self) -> ClassificationModel:
+        """The default model while Triton does not have it: its members, with no calibration of their vote.
+
+        It commits itself only where the strictest of its members would.
+
+        Raises:
+            Unavailable: Triton does not have any of the members either, or they do not fit together.
+        """
+        present = [self._models[name] for name in self._default_members if name in self._models]
+        if not present or not all(_alike(present[0], other) for other in present):
+            raise Unavailable(f"classification model {self._default} is not loaded")
+        first = present[0]
+        return ClassificationModel(
+            name=self._default,
+            version="",
+            title=first.title,
+            licence=first.licence,
+            sha256="",
+            leaf_types=first.leaf_types,
+            crop_size_px=first.crop_size_px,
+            crop_margin=first.crop_margin,
+            max_batch_size=first.max_batch_size,
+            thresholds=strictest(present),
+            members=self._default_members,
+        )
+
+
+def _is_whole(model: ClassificationModel, models: Mapping[str, ClassificationModel]) -> bool:
+    """Whether all members are there and answer the same question about the same pixels."""
+    whole = all(name in models and _alike(model, models[name]) for name in model.members)
+    if not whole:
+        _log.error("model_unusable", model=model.name, problem="its members are missing or do not fit it")
+    return whole
+
+
+def _alike(model: ClassificationModel, other: ClassificationModel) -> bool:
+    return model.leaf_types == other.leaf_types and model.crop_size_px == other.crop_size_px
+
+
+def strictest(models: Sequence[ClassificationModel]) -> Thresholds:
+    """The greatest of each of the models' thresholds: for a vote that nobody calibrated."""
+    return Thresholds(
+        identify=max(model.thresholds.identify for model in models),
+        leaf=max(model.thresholds.leaf for model in models),
+    )

@@ -1,0 +1,89 @@
+"""Doing several things at once without losing their order, their bound or their errors."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+async def together(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """The results of all, in their order; the first failure cancels the others and is raised as it is."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(coroutine) for coroutine in coroutines]
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    return [task.result() for task in tasks]
+
+
+async def in_order(
+    requests: AsyncIterable[T], work: Callable[[T], Coroutine[Any, Any, R]], *, at_once: int
+) -> AsyncGenerator[R, None]:
+    """The results of `work` for each request, in the order of the requests, up to `at_once` of them under way.
+
+    A result that its reader has not taken still counts, so a slow reader stops the reading of requests. The first
+    failure is raised after the results before it; then, as when the iteration is closed or cancelled, what is under
+    way is cancelled.
+    """
+    slots = asyncio.Semaphore(at_once)
+    started: asyncio.Queue[asyncio.Task[R] | None] = asyncio.Queue()
+    under_way: set[asyncio.Task[R]] = set()
+
+    async def start_each() -> None:
+        try:
+            await slots.acquire()
+            async for request in requests:
+                task = asyncio.create_task(work(request))
+                under_way.add(task)
+                started.put_nowait(task)
+                await slots.acquire()
+        finally:
+            started.put_nowait(None)
+
+    reader = asyncio.create_task(start_each())
+    try:
+        while (task := await started.get()) is not None:
+            yield await task
+            under_way.discard(task)
+            slots.release()
+        await reader
+    finally:
+        await _cancel(reader, *under_way)
+
+
+async def _cancel(*tasks: asyncio.Task[Any]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class Capacity:
+    """Room for a bounded amount at one time, given out in the order in which it is asked for.
+
+    Args:
+        size: the whole of it, at least 1.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._free = size
+        self._turn = asyncio.Lock()
+        self._freed = asyncio.Event()
+
+    @asynccontextmanager
+    async def room_for(self, amount: int) -> AsyncIterator[None]:
+        """Wait for room, and hold it inside the block. Who asks for more than there is at all, gets all of it."""
+        amount = min(amount, self._size)
+        async with self._turn:
+            while self._free < amount:
+                self._freed.clear()
+                await self._freed.wait()
+            self._free -= amount
+        try:
+            yield
+        finally:
+            self._free += amount
+            self._freed.set()

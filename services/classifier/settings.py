@@ -1,0 +1,52 @@
+"""What the classifier can be told."""
+
+from typing import Annotated
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from services.runtime.settings import Address, ServiceSettings
+
+
+class ClassifierSettings(ServiceSettings):
+    """Settings of the classifier: environment variables HEMASERVE_CLASSIFIER_*, or flags."""
+
+    model_config = SettingsConfigDict(env_prefix="HEMASERVE_CLASSIFIER_")
+
+    listen: Address = "127.0.0.1:50053"
+    """Address to serve gRPC on; port 0 takes a free one."""
+
+    metrics_listen: Address = "127.0.0.1:9103"
+    """Address of the Prometheus endpoint (/metrics); port 0 takes a free one."""
+
+    max_message_bytes: Annotated[int, Field(ge=4 * 2**20, le=2**30)] = 4 * 2**20
+    """Largest message that is accepted, in bytes; crops come in chunks below it."""
+
+    triton_address: Address = "127.0.0.1:8001"
+    """Where Triton serves gRPC."""
+
+    default_model: Annotated[str, Field(min_length=1, max_length=128)] = "ensemble"
+    """Model for requests that name none; the service is ready when this model is."""
+
+    default_members: tuple[str, ...] = ("xception", "vit")
+    """Members of the default model. Used only while Triton cannot load it: they then answer in its place, and say so.
+    Empty when the default model is a single network."""
+
+    max_cells_per_request: Annotated[int, Field(ge=1, le=256)] = 256
+    """Most cells in one request; the contract allows 256."""
+
+    requests_in_flight: Annotated[int, Field(ge=1, le=64)] = 4
+    """Requests of one stream that are worked on side by side; a further one is read when the first is answered."""
+
+    crops_at_once: Annotated[int, Field(ge=1)] = 192
+    """Crops of all streams that are with Triton at one time; further requests wait for their turn. Bounds memory: each
+    crop of 96 px costs some 160 kB on its way. With GPUs, several times what they take in one batch keeps them busy."""
+
+    request_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 60.0
+    """Longest that one request may take, in seconds, however late its stream's deadline is."""
+
+    min_crop_side_px: Annotated[int, Field(ge=1)] = 16
+    """Least side of a crop before it is scaled to the model's size, in pixels."""
+
+    max_crop_side_px: Annotated[int, Field(le=4096)] = 1024
+    """Greatest side of a crop before it is scaled to the model's size, in pixels."""

@@ -1,0 +1,158 @@
+"""Protobuf's words for the classifier's: requests into crops, what came of them into responses."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from types import MappingProxyType
+from typing import Final
+
+from hemaserve.cells import CellType
+from hemaserve.errors import InvalidArgument
+from hemaserve.geometry import FloatArray
+from hemaserve.imaging import PREPROCESSING_VERSION
+from hemaserve.v1 import cells_pb2, classifier_pb2
+from services.classifier.catalogue import ListedModel
+from services.classifier.classifier import ClassifiedCrops, NamedCell
+from services.classifier.crops import CropEncoding, EncodedCrop
+from services.classifier.ensemble import Answer
+from services.classifier.models import ClassificationModel
+from services.runtime.errors import to_status
+from services.runtime.translate import check_text, type_to_proto
+
+_ENCODINGS: Final[Mapping[int, CropEncoding]] = MappingProxyType(
+    {
+        cells_pb2.CROP_ENCODING_UNSPECIFIED: CropEncoding.RAW_RGB8,
+        cells_pb2.CROP_ENCODING_RAW_RGB8: CropEncoding.RAW_RGB8,
+        cells_pb2.CROP_ENCODING_PNG: CropEncoding.PNG,
+        cells_pb2.CROP_ENCODING_JPEG: CropEncoding.JPEG,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request for classifications.
+
+    Attributes:
+        model: name of the model; empty for the default one.
+        cells: an answer for each cell that has its ids and its box, and no outcome yet.
+        crops: the crop of each cell. Whoever reads them empties the list, so that their pixels can go.
+    """
+
+    model: str
+    cells: list[classifier_pb2.ClassifiedCell]
+    crops: list[EncodedCrop]
+
+
+def request_from_proto(request: classifier_pb2.ClassifyRequest, *, max_cells: int) -> Request:
+    """A request; what is wrong with a single crop is left to whoever reads it.
+
+    Raises:
+        InvalidArgument: too many cells, or a name or id that is too long.
+    """
+    check_text(request.model, field="model")
+    if len(request.cells) > max_cells:
+        raise InvalidArgument("cells", f"{len(request.cells)} cells", f"at most {max_cells}")
+    for index, cell in enumerate(request.cells):
+        check_text(cell.field_id, field=f"cells[{index}].field_id")
+        check_text(cell.crop.cell_id, field=f"cells[{index}].crop.cell_id")
+    crops = [
+        EncodedCrop(
+            f"cells[{index}].crop", cell.crop.size_px, _ENCODINGS.get(cell.crop.encoding), cell.crop.data
+        )
+        for index, cell in enumerate(request.cells)
+    ]
+    return Request(request.model, [_answer_to(cell) for cell in request.cells], crops)
+
+
+def _answer_to(cell: classifier_pb2.CellToClassify) -> classifier_pb2.ClassifiedCell:
+    box = cell.box if cell.HasField("box") else None
+    return classifier_pb2.ClassifiedCell(field_id=cell.field_id, cell_id=cell.crop.cell_id, box=box)
+
+
+def response_to_proto(
+    cells: Sequence[classifier_pb2.ClassifiedCell], classified: ClassifiedCrops
+) -> classifier_pb2.ClassifyResponse:
+    """The response to a request: its cells, each with what came of it."""
+    answer = classified.answer
+    types = _types_to_proto(answer.model.leaf_types)
+    for cell, outcome in zip(cells, classified.outcomes, strict=True):
+        if isinstance(outcome, NamedCell):
+            cell.classification.CopyFrom(_classification_to_proto(outcome, answer, types))
+        else:
+            cell.error.CopyFrom(to_status(outcome))
+    return classifier_pb2.ClassifyResponse(cells=cells, provenance=_provenance_to_proto(answer))
+
+
+def _classification_to_proto(
+    cell: NamedCell, answer: Answer, types: Sequence[cells_pb2.CellType.ValueType]
+) -> cells_pb2.Classification:
+    decision = cell.decision
+    return cells_pb2.Classification(
+        identified=decision.identified,
+        type=type_to_proto(decision.cell_type),
+        primary_type=type_to_proto(decision.primary_type),
+        probability=decision.probability,
+        leaf_probabilities=_probabilities_to_proto(types, answer.probabilities[cell.row]),
+        members=[
+            cells_pb2.MemberOpinion(
+                model=member, leaf_probabilities=_probabilities_to_proto(types, opinions[cell.row])
+            )
+            for member, opinions in answer.opinions.items()
+        ],
+        degraded=answer.degraded,
+    )
+
+
+def _probabilities_to_proto(
+    types: Sequence[cells_pb2.CellType.ValueType], row: FloatArray
+) -> list[cells_pb2.TypeProbability]:
+    return [
+        cells_pb2.TypeProbability(type=cell_type, probability=probability)
+        for cell_type, probability in zip(types, row.tolist(), strict=True)
+    ]
+
+
+def _provenance_to_proto(answer: Answer) -> cells_pb2.Provenance:
+    model = answer.model
+    # A degraded answer carries the name that was asked for, but not the version and digest of the whole ensemble.
+    whole = cells_pb2.ModelProvenance(name=model.name) if answer.degraded else _model_provenance(model)
+    return cells_pb2.Provenance(
+        classifier=whole,
+        members=map(_model_provenance, answer.members),
+        preprocessing_version=PREPROCESSING_VERSION,
+        identify_threshold=answer.thresholds.identify,
+        software_version=_software_version(),
+    )
+
+
+def _model_provenance(model: ClassificationModel) -> cells_pb2.ModelProvenance:
+    return cells_pb2.ModelProvenance(name=model.name, version=model.version, sha256=model.sha256)
+
+
+@cache
+def _software_version() -> str:
+    return version("hemaserve")
+
+
+def model_to_proto(listed: ListedModel) -> cells_pb2.Model:
+    """A model as clients see it."""
+    model = listed.model
+    return cells_pb2.Model(
+        name=model.name,
+        title=model.title,
+        task=cells_pb2.MODEL_TASK_CLASSIFICATION,
+        provenance=_model_provenance(model),
+        ready=listed.ready,
+        is_default=listed.is_default,
+        input_size_px=model.crop_size_px,
+        leaf_types=_types_to_proto(model.leaf_types),
+        members=model.members,
+        crop_margin=model.crop_margin,
+        licence=model.licence,
+    )
+
+
+def _types_to_proto(types: Sequence[CellType]) -> list[cells_pb2.CellType.ValueType]:
+    return [type_to_proto(cell_type) for cell_type in types]

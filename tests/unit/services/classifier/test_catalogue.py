@@ -1,0 +1,97 @@
+"""Which models there are, as Triton comes and goes."""
+
+import asyncio
+
+import pytest
+
+from hemaserve.errors import NotFound, Unavailable
+from services.classifier.catalogue import LOOK_AGAIN_S, ModelCatalogue
+from services.classifier.decision import Thresholds
+
+
+async def test_an_empty_name_means_the_default_model(catalogue):
+    assert (await catalogue.get("")).name == "ensemble"
+
+
+async def test_triton_is_asked_once_however_many_ask(catalogue, triton):
+    models = await asyncio.gather(*(catalogue.get(name) for name in ["", "vit", "xception", "ensemble"] * 5))
+    assert {model.name for model in models} == {"ensemble", "vit", "xception"}
+    assert triton.looks == 1
+
+
+async def test_an_unknown_model_is_not_found_and_the_answer_lists_those_there_are(catalogue, triton):
+    triton.descriptions["yolov8n"] = triton.describe("yolov8n", task="detection")
+    for name in ("resnet", "yolov8n"):
+        with pytest.raises(NotFound, match=rf"'{name}'; available: ensemble, vit, xception$"):
+            await catalogue.get(name)
+
+
+async def test_wrong_names_make_triton_be_asked_only_now_and_then(triton):
+    now = 0.0
+    catalogue = ModelCatalogue(triton, default="ensemble", clock=lambda: now)
+    for _ in range(10):
+        with pytest.raises(NotFound):
+            await catalogue.get("resnet")
+    assert triton.looks == 1
+    now = LOOK_AGAIN_S
+    triton.descriptions["resnet"] = triton.describe("resnet")
+    assert (await catalogue.get("resnet")).name == "resnet"
+
+
+async def test_check_fails_while_the_default_model_is_not_ready(catalogue, triton):
+    await catalogue.check()
+    ensemble = triton.descriptions.pop("ensemble")
+    with pytest.raises(Unavailable):
+        await catalogue.check()
+    triton.descriptions["ensemble"] = ensemble
+    triton.reachable = False
+    with pytest.raises(Unavailable):
+        await catalogue.check()
+
+
+async def test_a_triton_that_came_back_is_asked_again(catalogue, triton):
+    assert (await catalogue.get("vit")).sha256 == f"{3:064x}"
+    triton.reachable = False
+    with pytest.raises(Unavailable):
+        await catalogue.check()
+    triton.reachable = True
+    triton.descriptions["vit"] = triton.describe("vit", sha256="a" * 64)
+    await catalogue.check()
+    assert (await catalogue.get("vit")).sha256 == "a" * 64
+
+
+async def test_an_unusable_model_harms_no_other(catalogue, triton):
+    triton.descriptions["broken"] = triton.describe("broken", leaf_threshold="much")
+    assert [listed.model.name for listed in await catalogue.listed()] == ["ensemble", "vit", "xception"]
+
+
+@pytest.mark.parametrize("spoilt", [{"leaf_threshold": "much"}, {"leaf_types": "lymphocyte,monocyte"}])
+async def test_an_ensemble_whose_member_does_not_fit_is_not_used_as_a_whole(catalogue, triton, spoilt):
+    triton.descriptions["vit"] = triton.describe("vit", **spoilt)
+    model = await catalogue.get("ensemble")
+    assert model.vote_temperature is None
+    assert [member.name for member in catalogue.members(model)] == ["xception"]
+
+
+async def test_listing_says_what_is_default_and_what_is_ready(catalogue):
+    listed = await catalogue.listed()
+    assert [(each.model.name, each.ready, each.is_default) for each in listed] == [
+        ("ensemble", True, True),
+        ("vit", True, False),
+        ("xception", True, False),
+    ]
+
+
+async def test_members_stand_in_for_a_default_model_that_triton_does_not_have(catalogue, triton):
+    triton.unload("ensemble")
+    model = await catalogue.get("")
+    assert (model.name, model.version, model.sha256) == ("ensemble", "", "")
+    assert model.members == ("xception", "vit")
+    assert model.thresholds == Thresholds(identify=0.8, leaf=0.6)
+    assert model.vote_temperature is None
+
+
+async def test_without_any_member_the_default_model_is_unavailable(catalogue, triton):
+    triton.unload("ensemble", "vit", "xception")
+    with pytest.raises(Unavailable):
+        await catalogue.get("")
