@@ -70,7 +70,7 @@ def analyze(  # noqa: PLR0917 - each is an option
     print_smear(err if json_file == Path("-") else out, analysis.result, analysis.failed)
     write_outputs(analysis, json_file=json_file, picture=picture)
     if analysis.failed:
-        raise typer.Exit(ExitCode.FIELDS_FAILED)
+        raise typer.Exit(ExitCode.INCOMPLETE)
 
 
 def write_outputs(analysis: Analysis, *, json_file: Path | None, picture: Path | None) -> None:

@@ -77,7 +77,7 @@ def demo(
             out.print(f"\nLook at [bold]{picture}[/]", highlight=False, soft_wrap=True)
         out.print(f"All {len(pictures)} pictures and {document.name} are in {out_dir}", highlight=False)
     if analysis.failed:
-        raise typer.Exit(ExitCode.FIELDS_FAILED)
+        raise typer.Exit(ExitCode.INCOMPLETE)
 
 
 @contextlib.contextmanager

@@ -172,7 +172,7 @@ def _evaluate(
     if evaluation.partial:
         raise typer.Exit(ExitCode.INTERRUPTED)
     if evaluation.failed:
-        raise typer.Exit(ExitCode.FIELDS_FAILED)
+        raise typer.Exit(ExitCode.INCOMPLETE)
 
 
 def _write(figures: dict[str, Any], json_file: Path) -> None:

@@ -21,7 +21,7 @@ class ExitCode(IntEnum):
     """Part of the command's interface: scripts branch on them."""
 
     OK = 0
-    FIELDS_FAILED = 1
+    INCOMPLETE = 1
     USAGE = 2
     UNREACHABLE = 3
     FAILED = 4

@@ -25,7 +25,7 @@ def health(address: options.Address = DEFAULT_ADDRESS) -> None:
         state = asyncio.run(_ask(address))
     out.print(f"{state.address} {'is ready' if state.serving else 'is not ready'}", highlight=False)
     if not state.serving:
-        raise typer.Exit(ExitCode.FIELDS_FAILED)
+        raise typer.Exit(ExitCode.INCOMPLETE)
 
 
 async def _ask(address: str) -> Health:

@@ -1,7 +1,6 @@
 """The asynchronous client."""
 
 import asyncio
-import time
 import uuid
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from typing import Final, Self, TypeVar
@@ -13,7 +12,8 @@ from hemaserve.cells import Kind
 from hemaserve.client import classify, requests, smear, translate
 from hemaserve.client.backoff import Backoff
 from hemaserve.client.channel import open_channel
-from hemaserve.client.errors import error_of, failure_of_rpc, unreachable
+from hemaserve.client.deadline import Deadline
+from hemaserve.client.errors import NotFoundError, error_of, failure_of_rpc, unreachable
 from hemaserve.client.requests import Acquisition, Field, ImageSource, LocatedCell
 from hemaserve.results import (
     CropEncoding,
@@ -150,7 +150,7 @@ class Client:
         Raises:
             ValueError: two fields have the same id.
         """
-        deadline = _Deadline(timeout_s)
+        deadline = Deadline(timeout_s)
         stub = await self._stub()
         opening = gateway_pb2.OpenSmear(
             smear_id=smear_id or uuid.uuid4().hex,
@@ -163,7 +163,7 @@ class Client:
         stream = smear.SmearStream(
             lambda: stub.AnalyzeSmear(timeout=deadline.left_s()),
             opening,
-            _numbered(fields),
+            requests.numbered(fields),
             on_result=on_result,
             backoff=self._backoff,
             window=self._window,
@@ -219,11 +219,11 @@ class Client:
         Returns:
             One answer for each cell, in order. A cell that cannot be classified has an `error`.
         """
-        deadline = _Deadline(timeout_s)
+        deadline = Deadline(timeout_s)
         stub = await self._stub()
 
         async def messages() -> AsyncIterator[gateway_pb2.LocatedCell]:
-            async for cell in _each(cells):
+            async for cell in requests.each(cells):
                 yield await requests.located_cell(
                     cell if isinstance(cell, LocatedCell) else LocatedCell(cell)
                 )
@@ -254,7 +254,10 @@ class Client:
         await self._stub()
         check = health_pb2_grpc.HealthStub(self._open()).Check  # type: ignore[attr-defined]  # set by its __init__
         request = health_pb2.HealthCheckRequest(service=_SERVICE)
-        response = await self._ask(check, request, timeout_s)
+        try:
+            response = await self._ask(check, request, timeout_s)
+        except NotFoundError:  # it has only just started and not looked yet
+            return Health(self.address, serving=False)
         return Health(self.address, response.status == health_pb2.HealthCheckResponse.SERVING)
 
     def _open(self) -> grpc.aio.Channel:
@@ -281,38 +284,3 @@ class Client:
             )
         except grpc.aio.AioRpcError as error:
             raise error_of(failure_of_rpc(error)) from None
-
-
-class _Deadline:
-    """A moment after `timeout_s` seconds, or never."""
-
-    def __init__(self, timeout_s: float | None) -> None:
-        self._at = None if timeout_s is None else time.monotonic() + timeout_s
-
-    def left_s(self) -> float | None:
-        return None if self._at is None else max(0.0, self._at - time.monotonic())
-
-
-async def _each(items: Iterable[_T] | AsyncIterable[_T]) -> AsyncIterator[_T]:
-    if isinstance(items, AsyncIterable):
-        async for item in items:
-            yield item
-    else:
-        for item in items:
-            yield item
-
-
-async def _numbered(
-    fields: Iterable[Field | ImageSource] | AsyncIterable[Field | ImageSource],
-) -> AsyncIterator[gateway_pb2.Field]:
-    """The fields as messages, with their sequence numbers from 0 and with ids."""
-    seen: set[str] = set()
-    sequence = 0
-    async for item in _each(fields):
-        source = item if isinstance(item, Field) else Field(item)
-        field_id = source.field_id or str(sequence + 1)
-        if field_id in seen:
-            raise ValueError(f"field id {field_id!r} comes twice in this smear")
-        seen.add(field_id)
-        yield await requests.field(source, field_id=field_id, sequence=sequence)
-        sequence += 1

@@ -1,16 +1,19 @@
 """What callers hand to the client, and the protobuf messages made of it."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TypeVar
 
 from hemaserve.cells import Kind
 from hemaserve.client.translate import box_to_proto, encoding_to_proto, kinds_to_proto
 from hemaserve.geometry import Box
 from hemaserve.results import CropEncoding
 from hemaserve.v1 import gateway_pb2
+
+_T = TypeVar("_T")
 
 ImageSource = bytes | Path
 """An image file's bytes, or where it is: a JPEG, PNG, TIFF, BMP or WebP file, 8 bits a channel, grey or RGB."""
@@ -102,3 +105,29 @@ async def field(source: Field, *, field_id: str, sequence: int = 0) -> gateway_p
 async def located_cell(source: LocatedCell) -> gateway_pb2.LocatedCell:
     box = None if source.box is None else box_to_proto(source.box)
     return gateway_pb2.LocatedCell(cell_id=source.cell_id, image=await read(source.image), box=box)
+
+
+async def each(items: Iterable[_T] | AsyncIterable[_T]) -> AsyncIterator[_T]:
+    """The items of either kind of iterable."""
+    if isinstance(items, AsyncIterable):
+        async for item in items:
+            yield item
+    else:
+        for item in items:
+            yield item
+
+
+async def numbered(
+    fields: Iterable[Field | ImageSource] | AsyncIterable[Field | ImageSource],
+) -> AsyncIterator[gateway_pb2.Field]:
+    """The fields as messages, with their sequence numbers from 0 and with ids."""
+    seen: set[str] = set()
+    sequence = 0
+    async for item in each(fields):
+        source = item if isinstance(item, Field) else Field(item)
+        field_id = source.field_id or str(sequence + 1)
+        if field_id in seen:
+            raise ValueError(f"field id {field_id!r} comes twice in this smear")
+        seen.add(field_id)
+        yield await field(source, field_id=field_id, sequence=sequence)
+        sequence += 1

@@ -33,7 +33,7 @@ def _segmented(patch: Patch, rng: Generator, stain: Stain) -> Drawn:
     radius = patch.unit * rng.uniform(1.65, 1.95)
     outline = patch.blob(rng, radius, elongation=rng.uniform(1, 1.2))
     brush = Brush(patch, rng, stain, outline, stain.cytoplasm_pink)
-    brush.granules(stain.granule_lilac, size=0.07, density=0.16)
+    brush.granules(stain.granule_lilac, size=0.07, density=0.3, sharpness=0.7)
     count = int(rng.integers(3, 5))
     centres = arc(0.5 * radius, rng.uniform(0, math.tau), rng.uniform(3.4, 4.4), count)
     brush.nucleus(_lobes(brush, centres, radius * (0.36 if count == 3 else 0.3)), openness=0.2)
@@ -44,7 +44,7 @@ def _band(patch: Patch, rng: Generator, stain: Stain) -> Drawn:
     radius = patch.unit * rng.uniform(1.7, 2.0)
     outline = patch.blob(rng, radius, elongation=rng.uniform(1, 1.15))
     brush = Brush(patch, rng, stain, outline, stain.cytoplasm_pink)
-    brush.granules(stain.granule_lilac, size=0.07, density=0.16)
+    brush.granules(stain.granule_lilac, size=0.07, density=0.3, sharpness=0.7)
     bend = arc(0.48 * radius, rng.uniform(0, math.tau), rng.uniform(3.6, 4.4), 12)
     wander = patch.mottle(rng, 0.5 * patch.unit) * 0.05 * patch.unit
     brush.nucleus(patch.stroke(bend, 0.24 * radius) + wander, openness=0.2)
@@ -92,11 +92,12 @@ def _monocyte(patch: Patch, rng: Generator, stain: Stain) -> Drawn:
     radius = patch.unit * rng.uniform(2.0, 2.3)
     outline = patch.blob(rng, radius, elongation=rng.uniform(1, 1.2), roughness=0.05, waves=7)
     brush = Brush(patch, rng, stain, outline, stain.cytoplasm_grey)
-    brush.granules(stain.cytoplasm_blue, size=0.08, density=0.3, sharpness=0.3)
-    nucleus = _kidney(brush, 0.66 * radius, bite=0.55)
-    brush.vacuoles(int(rng.integers(3, 9)), nucleus)
-    brush.nucleus(nucleus, openness=0.45)
-    brush.rim(stain.cytoplasm_blue, 0.4)
+    brush.granules(stain.granule_lilac, size=0.08, density=0.4, sharpness=0.35)
+    brush.granules(stain.cytoplasm_blue, size=0.25, density=0.3, sharpness=0.2)
+    nucleus = _kidney(brush, 0.7 * radius, bite=0.7)
+    brush.vacuoles(int(rng.integers(8, 16)), nucleus)
+    brush.nucleus(nucleus, openness=0.5)
+    brush.rim(stain.cytoplasm_blue, 0.25)
     return brush.done()
 
 
@@ -136,6 +137,7 @@ def _granulocyte_precursor(
         centre = (shift * math.cos(angle), shift * math.sin(angle))
         nucleus = patch.blob(rng, 0.68 * radius, centre, elongation=rng.uniform(1, 1.25))
     brush.nucleus(nucleus, openness=0.38)
+    brush.granules(stain.granule_lilac, size=0.09, density=0.5, sharpness=0.35, where=mask(-nucleus))
     brush.granules(stain.granule_azure, size=0.09, density=granules)
     return brush.done()
 

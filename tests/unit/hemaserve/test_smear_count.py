@@ -147,6 +147,14 @@ class TestAnswer:
             received += [field for field in done if random.random() < 0.7]
         assert smear.result() == counted_one_after_the_other(fields, target)
 
+    @given(smears(), st.integers(0, 8), st.randoms(use_true_random=False))
+    @settings(max_examples=150)
+    def test_it_does_not_depend_on_which_tallies_are_handed_back(self, fields, target, random):
+        received = random.sample(fields, random.randint(0, len(fields)))
+        smear = SmearCount(target, received=received)
+        stream(smear, [field for field in fields if field not in received], random)
+        assert smear.result() == counted_one_after_the_other(fields, target)
+
     @given(smears(), st.randoms(use_true_random=False))
     def test_the_order_of_cells_within_a_field_does_not_matter(self, fields, random):
         target = 4
@@ -226,6 +234,15 @@ class TestResuming:
         smear.complete(tally(2, lymphocytes(1)))
         assert smear.finished
         assert smear.result().last_sequence == 2
+
+    def test_a_handed_back_tally_waits_while_a_lost_field_may_still_come_before_it(self):
+        smear = SmearCount(3, received=[tally(5, lymphocytes(1))])
+        smear.announce("field-3", 3)
+        smear.complete(tally(3, lymphocytes(2)))
+        assert not smear.finished
+        smear.announce("field-4", 4)
+        smear.complete(tally(4, lymphocytes(1)))
+        assert smear.result().last_sequence == 4
 
     def test_handed_back_tallies_alone_can_be_the_whole_smear(self):
         smear = SmearCount(0, received=[tally(2, lymphocytes(2)), tally(1, lymphocytes(1))])

@@ -122,8 +122,11 @@ class FakeGateway(gateway_pb2_grpc.SmearServiceServicer):
 class FakeHealth(health_pb2_grpc.HealthServicer):
     def __init__(self) -> None:
         self.status = health_pb2.HealthCheckResponse.SERVING
+        self.unknown = False
 
     async def Check(self, request, context):
+        if self.unknown:
+            await context.abort(grpc.StatusCode.NOT_FOUND, "")
         return health_pb2.HealthCheckResponse(status=self.status)
 
 

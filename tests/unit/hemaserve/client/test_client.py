@@ -102,6 +102,8 @@ async def test_health_follows_the_gateway():
         assert (await client.health()).serving
         health.status = health_pb2.HealthCheckResponse.NOT_SERVING
         assert not (await client.health()).serving
+        health.unknown = True
+        assert not (await client.health()).serving
 
 
 async def test_cells_are_answered_in_order_over_many_requests():

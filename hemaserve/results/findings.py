@@ -1,68 +1,11 @@
-"""What the client hands back: frozen, typed, free of protobuf.
-
-An enum value that this version does not know is never an error: a type becomes None and its cell unidentified, a
-kind becomes None, a reason becomes `OTHER`. `as_json` turns any of these into plain JSON values.
-"""
+"""What is said of single cells and of models, and where it came from."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
-from enum import StrEnum
+from dataclasses import dataclass
 
 from hemaserve.cells import CellType, Kind
 from hemaserve.geometry import Box
-
-
-class Priority(StrEnum):
-    """Order of service when the system is busy."""
-
-    STAT = "stat"
-    ROUTINE = "routine"
-    BATCH = "batch"
-
-
-class ResultStatus(StrEnum):
-    """The life of a result."""
-
-    PRELIMINARY = "preliminary"
-    VERIFIED = "verified"
-    AMENDED = "amended"
-    OTHER = "other"
-
-
-class ReviewReason(StrEnum):
-    """Why a result should be looked at before anything else."""
-
-    UNIDENTIFIED_ABOVE_LIMIT = "unidentified_above_limit"
-    TOO_FEW_LEUKOCYTES = "too_few_leukocytes"
-    DEGRADED = "degraded"
-    FAILED_FIELDS = "failed_fields"
-    OTHER = "other"
-
-
-class SmearEnd(StrEnum):
-    """Why a smear's count ended."""
-
-    TARGET_REACHED = "target_reached"
-    TOO_FEW = "too_few"
-    ALL_COUNTED = "all_counted"
-    OTHER = "other"
-
-
-class ModelTask(StrEnum):
-    """What a model is for."""
-
-    DETECTION = "detection"
-    CLASSIFICATION = "classification"
-    OTHER = "other"
-
-
-class CropEncoding(StrEnum):
-    """How the crops of cells travel, where they are wanted."""
-
-    NONE = "none"
-    RAW_RGB8 = "raw_rgb8"
-    PNG = "png"
-    JPEG = "jpeg"
+from hemaserve.results.words import CropEncoding, ModelTask
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,103 +143,6 @@ class Cell(Detection):
 
 
 @dataclass(frozen=True, slots=True)
-class TypeShare:
-    """A type's share of the identified leukocytes.
-
-    Attributes:
-        type: None when unknown to this client.
-        percent: per 100 identified leukocytes; None when there are none.
-        percent_low, percent_high: exact (Clopper-Pearson) 95% limits; None with `percent` and for erythroblasts.
-        loinc: code of the share; empty where there is none.
-    """
-
-    type: CellType | None
-    count: int
-    percent: float | None
-    percent_low: float | None
-    percent_high: float | None
-    loinc: str
-
-
-@dataclass(frozen=True, slots=True)
-class Differential:
-    """Cells by type.
-
-    Attributes:
-        leukocytes: all primary types of leukocytes, also those with none.
-        finer: leaves below them, as far as cells were named that finely.
-        erythroblasts: per 100 leukocytes; None when the service did not report them.
-        identified_leukocytes: the denominator.
-        unidentified: cells that the classifier would not name, in neither the denominator nor the target.
-        unidentified_share: unidentified / (identified leukocytes + unidentified), 0 to 1.
-        review_reasons: why this should be reviewed first.
-    """
-
-    leukocytes: tuple[TypeShare, ...]
-    finer: tuple[TypeShare, ...]
-    erythroblasts: TypeShare | None
-    identified_leukocytes: int
-    unidentified: int
-    unidentified_share: float
-    review_reasons: tuple[ReviewReason, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class FieldResult:
-    """What was found in one field. `error` is set, and there are no cells, when it could not be analysed.
-
-    Attributes:
-        cells: the classified cells, best detection first.
-        kind_counts: how many objects of each kind the detector found, classified or not.
-        differential: over this field alone; None for a field of a smear, whose result has the differential.
-    """
-
-    result_id: str
-    revision: int
-    status: ResultStatus
-    supersedes_result_id: str
-    field_id: str
-    sequence: int
-    width_px: int
-    height_px: int
-    cells: tuple[Cell, ...]
-    kind_counts: Mapping[Kind, int]
-    image_sha256: str
-    provenance: Provenance
-    error: Failure | None = None
-    differential: Differential | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SmearResult:
-    """The differential of a smear.
-
-    Attributes:
-        target: identified leukocytes asked for; 0 for none.
-        fields_counted: failed ones not among them.
-        last_sequence: of the last field that was counted.
-        counted_elsewhere: cells left out because an overlapping field shows them too.
-        fields: the field results in sequence order.
-    """
-
-    result_id: str
-    revision: int
-    status: ResultStatus
-    supersedes_result_id: str
-    smear_id: str
-    specimen: str
-    differential: Differential
-    end: SmearEnd
-    target: int
-    fields_counted: int
-    failed_field_ids: tuple[str, ...]
-    last_sequence: int
-    counted_elsewhere: int
-    provenance: Provenance
-    fields: tuple[FieldResult, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class DetectionResult:
     """The cells of one field, unnamed; best score first."""
 
@@ -351,16 +197,3 @@ class Health:
 
     address: str
     serving: bool
-
-
-def as_json(value: object) -> object:
-    """Plain JSON values (dict, list, str, number, bool, None) of a result. Crops are left out: they are pixels."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: as_json(getattr(value, f.name)) for f in fields(value) if f.name != "crop"}
-    if isinstance(value, Mapping):
-        return {str(key): as_json(item) for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        return [as_json(item) for item in value]
-    if isinstance(value, StrEnum):
-        return value.value
-    return value

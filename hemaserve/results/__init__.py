@@ -1,0 +1,51 @@
+"""What the client hands back: frozen, typed, free of protobuf.
+
+An enum value that this version does not know is never an error: a type becomes None and its cell unidentified, a
+kind becomes None, a reason becomes `OTHER`. `as_json` turns any of these into plain JSON values.
+"""
+
+from hemaserve.results.counts import Differential, FieldResult, SmearResult, TypeShare
+from hemaserve.results.findings import (
+    Cell,
+    Classification,
+    Crop,
+    Detection,
+    DetectionResult,
+    Failure,
+    Health,
+    MemberOpinion,
+    Model,
+    ModelSource,
+    NamedCell,
+    Provenance,
+    Violation,
+)
+from hemaserve.results.plain import as_json
+from hemaserve.results.words import CropEncoding, ModelTask, Priority, ResultStatus, ReviewReason, SmearEnd
+
+__all__ = [
+    "Cell",
+    "Classification",
+    "Crop",
+    "CropEncoding",
+    "Detection",
+    "DetectionResult",
+    "Differential",
+    "Failure",
+    "FieldResult",
+    "Health",
+    "MemberOpinion",
+    "Model",
+    "ModelSource",
+    "ModelTask",
+    "NamedCell",
+    "Priority",
+    "Provenance",
+    "ResultStatus",
+    "ReviewReason",
+    "SmearEnd",
+    "SmearResult",
+    "TypeShare",
+    "Violation",
+    "as_json",
+]

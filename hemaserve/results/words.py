@@ -1,0 +1,56 @@
+"""The small vocabularies of results and requests. `OTHER` stands for what a newer service may say."""
+
+from enum import StrEnum
+
+
+class Priority(StrEnum):
+    """Order of service when the system is busy."""
+
+    STAT = "stat"
+    ROUTINE = "routine"
+    BATCH = "batch"
+
+
+class ResultStatus(StrEnum):
+    """The life of a result."""
+
+    PRELIMINARY = "preliminary"
+    VERIFIED = "verified"
+    AMENDED = "amended"
+    OTHER = "other"
+
+
+class ReviewReason(StrEnum):
+    """Why a result should be looked at before anything else."""
+
+    UNIDENTIFIED_ABOVE_LIMIT = "unidentified_above_limit"
+    TOO_FEW_LEUKOCYTES = "too_few_leukocytes"
+    DEGRADED = "degraded"
+    FAILED_FIELDS = "failed_fields"
+    OTHER = "other"
+
+
+class SmearEnd(StrEnum):
+    """Why a smear's count ended."""
+
+    TARGET_REACHED = "target_reached"
+    TOO_FEW = "too_few"
+    ALL_COUNTED = "all_counted"
+    OTHER = "other"
+
+
+class ModelTask(StrEnum):
+    """What a model is for."""
+
+    DETECTION = "detection"
+    CLASSIFICATION = "classification"
+    OTHER = "other"
+
+
+class CropEncoding(StrEnum):
+    """How the crops of cells travel, where they are wanted."""
+
+    NONE = "none"
+    RAW_RGB8 = "raw_rgb8"
+    PNG = "png"
+    JPEG = "jpeg"

@@ -1,0 +1,65 @@
+"""Puts the detector together."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import grpc.aio
+
+from hemaserve.errors import Unavailable
+from hemaserve.v1 import detector_pb2, detector_pb2_grpc
+from services.detector.detection import Detector
+from services.detector.fields import FieldGate
+from services.detector.models import ModelCatalog
+from services.detector.network import Network
+from services.detector.servicer import DetectorServicer
+from services.detector.settings import DetectorSettings
+from services.detector.workers import Workers
+from services.triton.client import TritonClient
+
+SERVICE_NAME: Final = detector_pb2.DESCRIPTOR.services_by_name["DetectorService"].full_name
+
+
+class DetectorApplication:
+    """The detector service, ready to be served."""
+
+    def __init__(self, settings: DetectorSettings) -> None:
+        self._triton = TritonClient(settings.triton)
+        self._workers = Workers(settings.workers)
+        self._catalog = ModelCatalog(
+            self._triton, default=settings.model, refresh_s=settings.models_refresh_s
+        )
+        gate = FieldGate(
+            self._workers,
+            settings.image_limits,
+            at_once=settings.fields_at_once,
+            waiting=settings.fields_waiting,
+        )
+        network = Network(self._triton, self._workers, batches_in_flight=settings.batches_in_flight)
+        self._servicer = DetectorServicer(
+            Detector(self._catalog, gate, network, self._workers, settings.tiling),
+            self._catalog,
+            default_timeout_s=settings.default_timeout_s,
+            chunk_bytes=settings.chunk_bytes,
+        )
+
+    @property
+    def service_names(self) -> Sequence[str]:
+        return (SERVICE_NAME,)
+
+    def register(self, server: grpc.aio.Server) -> None:
+        detector_pb2_grpc.add_DetectorServiceServicer_to_server(self._servicer, server)
+
+    async def check(self) -> None:
+        """Raises a domain error while the default model cannot be used."""
+        model = await self._catalog.get(self._catalog.default)
+        if not await self._catalog.ready(model.name):
+            raise Unavailable(f"model {model.name} is not ready", reason="MODEL_NOT_READY")
+
+    async def close(self) -> None:
+        self._workers.close()
+        await self._triton.close()
+
+
+async def open_application(settings: DetectorSettings) -> DetectorApplication:
+    """The detector; Triton need not be there yet."""
+    return DetectorApplication(settings)

@@ -1,0 +1,82 @@
+"""How many fields may be in memory, and how one gets there."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from hemaserve.errors import DeadlineExceeded, ResourceExhausted
+from hemaserve.imaging import ImageLimits, RgbImage, decode
+from services.detector.workers import Workers
+from services.runtime.remote import Deadline
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A decoded field.
+
+    Attributes:
+        image: uint8 [height, width, 3] RGB, as displayed.
+        sha256: digest of the file that it came in.
+    """
+
+    image: RgbImage
+    sha256: str
+
+    @property
+    def width(self) -> int:
+        return int(self.image.shape[1])
+
+    @property
+    def height(self) -> int:
+        return int(self.image.shape[0])
+
+
+def read_field(data: bytes, limits: ImageLimits) -> Field:
+    """Decodes an image file; `hemaserve.imaging.decode` says which and what is refused."""
+    return Field(decode(data, limits=limits, field="image"), hashlib.sha256(data).hexdigest())
+
+
+class FieldGate:
+    """Lets a few fields into memory at a time; a bounded number of others wait.
+
+    Args:
+        at_once: fields in memory.
+        waiting: fields that may wait.
+    """
+
+    def __init__(self, workers: Workers, limits: ImageLimits, *, at_once: int, waiting: int) -> None:
+        self._workers = workers
+        self._limits = limits
+        self._room = asyncio.Semaphore(at_once)
+        self._most = at_once + waiting
+        self._here = 0
+
+    @asynccontextmanager
+    async def opened(self, data: bytes, deadline: Deadline) -> AsyncIterator[Field]:
+        """The field in `data`, which has its place in memory until the block ends.
+
+        Raises:
+            InvalidArgument: `data` is no image that is accepted.
+            ResourceExhausted: too many fields wait already.
+            DeadlineExceeded: its turn did not come in time.
+        """
+        if self._here >= self._most:
+            raise ResourceExhausted("too many fields are waiting to be looked at", retry_after_s=1.0)
+        self._here += 1
+        try:
+            await self._turn(deadline)
+            try:
+                yield await self._workers.run(read_field, data, self._limits)
+            finally:
+                self._room.release()
+        finally:
+            self._here -= 1
+
+    async def _turn(self, deadline: Deadline) -> None:
+        try:
+            async with asyncio.timeout(deadline.remaining_s()):
+                await self._room.acquire()
+        except TimeoutError:
+            raise DeadlineExceeded("the deadline passed while the field waited for its turn") from None
