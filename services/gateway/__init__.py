@@ -1,0 +1,1 @@
+"""The gateway: fields and smears in, cells and differentials out."""

@@ -1,0 +1,86 @@
+"""The gateway, put together."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc.aio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from hemaserve.errors import Unavailable
+from hemaserve.imaging import ImageLimits
+from hemaserve.v1 import classifier_pb2, detector_pb2, gateway_pb2, gateway_pb2_grpc
+from services.gateway.classifier import ClassifierClient
+from services.gateway.classify_cells import CellNaming
+from services.gateway.detector import DetectorClient
+from services.gateway.models import ModelDirectory
+from services.gateway.pipeline import FieldPipeline
+from services.gateway.servicer import SmearServicer
+from services.gateway.settings import GatewaySettings
+from services.gateway.tasks import task_group
+from services.runtime.remote import open_channel, remote_errors
+
+_CHECK_TIMEOUT_S = 1.0
+_SERVICE = gateway_pb2.DESCRIPTOR.services_by_name["SmearService"].full_name
+_DETECTOR = detector_pb2.DESCRIPTOR.services_by_name["DetectorService"].full_name
+_CLASSIFIER = classifier_pb2.DESCRIPTOR.services_by_name["ClassifierService"].full_name
+
+
+class GatewayApplication:
+    """What the gateway brings to its server."""
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        """Needs a running event loop. Connects when the first call is made."""
+        max_bytes = settings.max_message_bytes
+        self._to_detector = open_channel(settings.detector_address, max_message_bytes=max_bytes)
+        self._to_classifier = open_channel(settings.classifier_address, max_message_bytes=max_bytes)
+        self._threads = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="images")
+        detector, classifier = DetectorClient(self._to_detector), ClassifierClient(self._to_classifier)
+        models = ModelDirectory(detector, classifier, max_age_s=settings.models_max_age_s)
+        self._servicer = SmearServicer(
+            settings,
+            detector=detector,
+            models=models,
+            pipeline=FieldPipeline(detector, classifier, models),
+            naming=CellNaming(
+                classifier, models, self._threads, ImageLimits(max_bytes=settings.max_image_bytes)
+            ),
+            threads=self._threads,
+        )
+
+    @property
+    def service_names(self) -> Sequence[str]:
+        """Full gRPC names of its services."""
+        return (_SERVICE,)
+
+    def register(self, server: grpc.aio.Server) -> None:
+        """Add its servicer."""
+        gateway_pb2_grpc.add_SmearServiceServicer_to_server(self._servicer, server)
+
+    async def check(self) -> None:
+        """Return while detector and classifier both say that they are serving.
+
+        Raises:
+            Unavailable: one of them does not.
+        """
+        async with task_group() as group:
+            group.create_task(_check_serving(self._to_detector, _DETECTOR, "detector"))
+            group.create_task(_check_serving(self._to_classifier, _CLASSIFIER, "classifier"))
+
+    async def close(self) -> None:
+        """Close the channels and end the threads."""
+        await self._to_detector.close()
+        await self._to_classifier.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+async def _check_serving(channel: grpc.aio.Channel, service: str, name: str) -> None:
+    check = health_pb2_grpc.HealthStub(channel).Check  # type: ignore[attr-defined]  # set by its __init__
+    with remote_errors(name):
+        answer = await check(health_pb2.HealthCheckRequest(service=service), timeout=_CHECK_TIMEOUT_S)
+    if answer.status != health_pb2.HealthCheckResponse.SERVING:
+        raise Unavailable(f"the {name} is not serving", reason="DEPENDENCY_UNAVAILABLE")
+
+
+async def open_application(settings: GatewaySettings) -> GatewayApplication:
+    """The gateway, ready to be served."""
+    return GatewayApplication(settings)

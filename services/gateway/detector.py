@@ -1,0 +1,53 @@
+"""The detector, as the gateway calls it."""
+
+from collections.abc import AsyncGenerator, Mapping
+
+import grpc.aio
+
+from hemaserve.errors import InvalidArgument
+from hemaserve.v1 import cells_pb2, detector_pb2, detector_pb2_grpc
+from services.gateway.downstream import call_metadata
+from services.gateway.orders import Priority
+from services.runtime.remote import Deadline, remote_errors
+
+_NAME = "detector"
+
+
+class DetectorClient:
+    """Calls of the detector; its errors come out as domain errors."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._stub = detector_pb2_grpc.DetectorServiceStub(channel)
+
+    async def detect(
+        self,
+        request: detector_pb2.DetectRequest,
+        *,
+        deadline: Deadline,
+        priority: Priority,
+        paths: Mapping[str, str],
+    ) -> AsyncGenerator[detector_pb2.DetectResponse]:
+        """Its answer to one request, message by message. Closing the generator cancels an unfinished call.
+
+        Args:
+            paths: what the caller's own request calls our request's fields, for errors.
+
+        Raises:
+            DomainError: as the detector gave it, or because it cannot be reached in time.
+        """
+        call = self._stub.Detect(request, timeout=deadline.remaining_s(), metadata=call_metadata(priority))
+        try:
+            with remote_errors(_NAME):
+                async for response in call:
+                    yield response
+        except InvalidArgument as error:
+            field = paths.get(error.field, error.field)
+            raise InvalidArgument(field, error.value, error.allowed, reason=error.reason) from error
+        finally:
+            call.cancel()
+
+    async def models(self, *, timeout_s: float) -> list[cells_pb2.Model]:
+        """The detection models."""
+        with remote_errors(_NAME):
+            answer = await self._stub.ListDetectors(detector_pb2.ListDetectorsRequest(), timeout=timeout_s)
+        return list(answer.models)

@@ -1,0 +1,81 @@
+"""What the services behind the gateway say of their models."""
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+from hemaserve.errors import NotFound, Unavailable
+from hemaserve.v1 import cells_pb2
+from services.gateway.classifier import ClassifierClient
+from services.gateway.detector import DetectorClient
+from services.gateway.tasks import task_group
+
+
+@dataclass(frozen=True, slots=True)
+class CropShape:
+    """How a classifier wants its crops.
+
+    Attributes:
+        size_px: side of the square, in pixels.
+        margin: share of the box's longer side that is added on every side.
+    """
+
+    size_px: int
+    margin: float
+
+
+class ModelDirectory:
+    """Lists the models, and remembers how each classifier wants its crops.
+
+    A model's crops change only when another file is served under its name, which is an operator's act; until it is
+    noticed the classifier scales what it gets. What was once said of a model is kept while the model is not listed,
+    because a degraded ensemble answers although the model server does not have it.
+    """
+
+    def __init__(self, detector: DetectorClient, classifier: ClassifierClient, *, max_age_s: float) -> None:
+        self._detector = detector
+        self._classifier = classifier
+        self._max_age_s = max_age_s
+        self._shapes: dict[str, CropShape] = {}
+        self._fresh_until_s = float("-inf")
+        self._refreshing = asyncio.Lock()
+
+    async def all(self, *, timeout_s: float) -> list[cells_pb2.Model]:
+        """All models as they are at this moment, by task and name."""
+        async with task_group() as group:
+            detectors = group.create_task(self._detector.models(timeout_s=timeout_s))
+            classifiers = group.create_task(self._classifier.models(timeout_s=timeout_s))
+        return sorted(
+            [*detectors.result(), *classifiers.result()], key=lambda model: (model.task, model.name)
+        )
+
+    async def crop_shape(self, model: str, *, field: str, timeout_s: float) -> CropShape:
+        """How classifier `model` (empty: the default) wants its crops.
+
+        Args:
+            field: the request's field that named it.
+
+        Raises:
+            NotFound: there is no such classifier.
+            Unavailable: no classifier is the default, or the classifier cannot be reached.
+        """
+        async with self._refreshing:
+            if time.monotonic() >= self._fresh_until_s or model not in self._shapes:
+                await self._refresh(timeout_s)
+        if model in self._shapes:
+            return self._shapes[model]
+        if not model:
+            raise Unavailable("the classifier has no default model")
+        available = ", ".join(sorted(name for name in self._shapes if name))
+        raise NotFound(f"{field}: no classification model {model!r}; available: {available}")
+
+    async def _refresh(self, timeout_s: float) -> None:
+        models = await self._classifier.models(timeout_s=timeout_s)
+        listed = {model.name: CropShape(model.input_size_px, model.crop_margin) for model in models}
+        default = [listed[model.name] for model in models if model.is_default]
+        # Members of a default ensemble that is not there take what it takes.
+        in_its_place = list(set(listed.values()))
+        if default or len(in_its_place) == 1:
+            listed[""] = (default or in_its_place)[0]
+        self._shapes |= listed
+        self._fresh_until_s = time.monotonic() + self._max_age_s

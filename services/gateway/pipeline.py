@@ -1,0 +1,194 @@
+"""One field: what the detector finds goes to the classifier while the detector is still sending."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from contextlib import AsyncExitStack, aclosing
+from dataclasses import dataclass
+from typing import Final
+
+from hemaserve.cells import Kind
+from hemaserve.errors import Internal
+from hemaserve.v1 import cells_pb2, classifier_pb2, detector_pb2
+from services.gateway.classifier import ClassificationStream, ClassifierClient, classification_of
+from services.gateway.detector import DetectorClient
+from services.gateway.models import CropShape, ModelDirectory
+from services.gateway.orders import AnalyzeOptions, CropForm, FieldOrder, Priority
+from services.gateway.provenance import merge_provenances
+from services.gateway.tasks import task_group
+from services.runtime.remote import Deadline
+from services.runtime.translate import kind_from_proto, kind_to_proto
+
+_REQUEST_PATHS: Final = {
+    "image": "field.image",
+    "um_per_px": "field.acquisition.um_per_px",
+    "model": "options.detector_model",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class AnalyzedCell:
+    """A classified cell. Detection and classification pass through the gateway as the services gave them.
+
+    Attributes:
+        detection: what the detector said.
+        classification: what the classifier said.
+        crop: the pixels that the classifier saw, RAW_RGB8; None unless the options ask for crops.
+    """
+
+    detection: cells_pb2.Detection
+    classification: cells_pb2.Classification
+    crop: cells_pb2.Crop | None
+
+    @property
+    def kind(self) -> Kind | None:
+        """What kind of cell it is; None for a kind of a newer contract."""
+        return kind_from_proto(self.detection.kind)
+
+
+@dataclass(frozen=True, slots=True)
+class FieldAnalysis:
+    """What was found in one field.
+
+    Attributes:
+        width_px: width of the field as displayed.
+        height_px: height of the field as displayed.
+        image_sha256: digest of the image file in lower-case hexadecimal.
+        um_per_px: the scale that the detector was told; None when unknown.
+        cells: the classified cells, best detection first.
+        kind_counts: how many objects of each kind were found, classified or not.
+        provenance: where this came from.
+    """
+
+    width_px: int
+    height_px: int
+    image_sha256: str
+    um_per_px: float | None
+    cells: tuple[AnalyzedCell, ...]
+    kind_counts: Mapping[Kind, int]
+    provenance: cells_pb2.Provenance
+
+    @property
+    def degraded(self) -> bool:
+        """Whether an ensemble answered for any cell without all its members."""
+        return any(cell.classification.degraded for cell in self.cells)
+
+
+class FieldPipeline:
+    """Analyses fields, any number at the same time."""
+
+    def __init__(
+        self, detector: DetectorClient, classifier: ClassifierClient, models: ModelDirectory
+    ) -> None:
+        self._detector = detector
+        self._classifier = classifier
+        self._models = models
+
+    async def analyze(
+        self, field: FieldOrder, options: AnalyzeOptions, *, deadline: Deadline, priority: Priority
+    ) -> FieldAnalysis:
+        """Find the field's cells and name those of the kinds asked for. A field without cells is a result.
+
+        Raises:
+            DomainError: it could not be done; no cell is ever left out silently.
+        """
+        shape = await self._models.crop_shape(
+            options.model, field="options.model", timeout_s=deadline.remaining_s()
+        )
+        findings = _Findings(field, keep_crops=options.crop_form is not CropForm.NONE)
+        async with AsyncExitStack() as calls, task_group() as group:
+            detecting = self._detector.detect(
+                _detect_request(field, options, shape),
+                deadline=deadline,
+                priority=priority,
+                paths=_REQUEST_PATHS,
+            )
+            naming: ClassificationStream | None = None
+            async for response in await calls.enter_async_context(aclosing(detecting)):
+                crops = findings.add(response)
+                if crops and naming is None:
+                    # Not before there are crops: a field that fails or is empty never bothers the classifier.
+                    naming = await calls.enter_async_context(
+                        self._classifier.stream(model=options.model, deadline=deadline, priority=priority)
+                    )
+                    group.create_task(_collect(naming, findings))
+                if naming is not None:
+                    await naming.send(crops)
+            if naming is not None:
+                await naming.finish()
+        return findings.analysis(options.kinds)
+
+
+def _detect_request(
+    field: FieldOrder, options: AnalyzeOptions, shape: CropShape
+) -> detector_pb2.DetectRequest:
+    """All kinds are asked for, because all are counted. Crops travel raw, so that what the caller wants of them does
+    not change what the classifier sees."""
+    return detector_pb2.DetectRequest(
+        image=field.image,
+        model=options.detector_model,
+        um_per_px=field.um_per_px or 0.0,
+        crop_kinds=[kind_to_proto(kind) for kind in Kind if kind in options.kinds],
+        crop_encoding=cells_pb2.CROP_ENCODING_RAW_RGB8,
+        crop_size_px=shape.size_px,
+        crop_margin=shape.margin,
+    )
+
+
+async def _collect(naming: ClassificationStream, findings: "_Findings") -> None:
+    async for response in naming.answers():
+        findings.name(response)
+
+
+class _Findings:
+    """What is known of a field so far."""
+
+    def __init__(self, field: FieldOrder, *, keep_crops: bool) -> None:
+        self._field_id = field.field_id
+        self._um_per_px = field.um_per_px
+        self._keep_crops = keep_crops
+        self._info: detector_pb2.FieldInfo | None = None
+        self._detections: list[cells_pb2.Detection] = []
+        self._crops: dict[str, cells_pb2.Crop] = {}
+        self._classifications: dict[str, cells_pb2.Classification] = {}
+        self._provenances: list[cells_pb2.Provenance] = []
+
+    def add(self, response: detector_pb2.DetectResponse) -> list[classifier_pb2.CellToClassify]:
+        """Note what the detector found, and return what there is to classify in it."""
+        if response.HasField("field"):
+            self._info = response.field
+        self._detections += response.detections
+        if self._keep_crops:
+            self._crops |= {crop.cell_id: crop for crop in response.crops}
+        boxes = {detection.cell_id: detection.box for detection in response.detections}
+        return [
+            classifier_pb2.CellToClassify(field_id=self._field_id, crop=crop, box=boxes.get(crop.cell_id))
+            for crop in response.crops
+        ]
+
+    def name(self, response: classifier_pb2.ClassifyResponse) -> None:
+        """Note what the classifier said."""
+        self._provenances.append(response.provenance)
+        for cell in response.cells:
+            self._classifications[cell.cell_id] = classification_of(cell)
+
+    def analysis(self, kinds: Iterable[Kind]) -> FieldAnalysis:
+        """All of it, once detector and classifier are done."""
+        if self._info is None:
+            raise Internal("the detector said nothing of the field")
+        wanted = {kind_to_proto(kind) for kind in kinds}
+        counts = Counter(kind_from_proto(detection.kind) for detection in self._detections)
+        return FieldAnalysis(
+            width_px=self._info.width_px,
+            height_px=self._info.height_px,
+            image_sha256=self._info.image_sha256,
+            um_per_px=self._um_per_px,
+            cells=tuple(self._cell(found) for found in self._detections if found.kind in wanted),
+            kind_counts={kind: counts[kind] for kind in Kind},
+            provenance=merge_provenances([self._info.provenance, *self._provenances]),
+        )
+
+    def _cell(self, detection: cells_pb2.Detection) -> AnalyzedCell:
+        classification = self._classifications.get(detection.cell_id)
+        if classification is None:
+            raise Internal("the detector sent no crop of a cell")
+        return AnalyzedCell(detection, classification, self._crops.get(detection.cell_id))

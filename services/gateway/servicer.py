@@ -1,0 +1,162 @@
+"""SmearService: between protobuf and the domain, and nothing else."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from concurrent.futures import Executor
+from typing import Any
+
+import grpc.aio
+
+from hemaserve.errors import FailedPrecondition
+from hemaserve.v1 import gateway_pb2, gateway_pb2_grpc
+from services.gateway import requests, results
+from services.gateway.classify_cells import CellNaming
+from services.gateway.counting import differential_of, tally_of
+from services.gateway.detect_cells import detect_cells
+from services.gateway.detector import DetectorClient
+from services.gateway.in_order import answer_in_order
+from services.gateway.models import ModelDirectory
+from services.gateway.orders import AnalyzeOptions
+from services.gateway.pipeline import FieldPipeline
+from services.gateway.relay import Send, relay
+from services.gateway.settings import GatewaySettings
+from services.gateway.smear import DoneField, SmearAnalysis, SmearLimits
+from services.runtime.remote import Deadline, remaining_s
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class SmearServicer(gateway_pb2_grpc.SmearServiceServicer):
+    """The front door."""
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        *,
+        detector: DetectorClient,
+        models: ModelDirectory,
+        pipeline: FieldPipeline,
+        naming: CellNaming,
+        threads: Executor,
+    ) -> None:
+        self._settings = settings
+        self._detector = detector
+        self._models = models
+        self._pipeline = pipeline
+        self._naming = naming
+        self._threads = threads
+
+    async def AnalyzeField(
+        self, request: gateway_pb2.AnalyzeFieldRequest, context: Context
+    ) -> gateway_pb2.AnalyzeFieldResponse:
+        """Finds the cells of one field, names them, counts them."""
+        field = requests.field_order(request.field, max_image_bytes=self._settings.max_image_bytes)
+        options = requests.analyze_options(request.options, path="options")
+        priority = requests.priority(request.priority)
+        analysis = await self._pipeline.analyze(
+            field, options, deadline=self._deadline(context), priority=priority
+        )
+        tally = tally_of(field, analysis)
+        differential = differential_of(tally, unidentified_limit=self._settings.unidentified_limit)
+        return gateway_pb2.AnalyzeFieldResponse(
+            result=await self._field_result(DoneField(tally, analysis), "", options),
+            differential=results.differential_to_proto(differential),
+        )
+
+    async def AnalyzeSmear(
+        self, request_iterator: AsyncIterator[gateway_pb2.AnalyzeSmearRequest], context: Context
+    ) -> AsyncIterator[gateway_pb2.AnalyzeSmearResponse]:
+        """Results as fields finish, then the smear's."""
+        opening = await anext(request_iterator, None)
+        if opening is None:
+            raise FailedPrecondition("the stream ended before it opened a smear", reason="SMEAR_NOT_OPEN")
+        order = requests.smear_order(opening)
+        max_image_bytes = self._settings.max_image_bytes
+        fields = (
+            requests.smear_field(message, max_image_bytes=max_image_bytes)
+            async for message in request_iterator
+        )
+        left_s = context.time_remaining()
+        smear = SmearAnalysis(
+            order, self._pipeline, self._smear_limits(), deadline=None if left_s is None else Deadline(left_s)
+        )
+
+        async def produce(send: Send[gateway_pb2.AnalyzeSmearResponse]) -> None:
+            async def send_field(done: DoneField) -> None:
+                result = await self._field_result(done, order.smear_id, order.options)
+                await send(gateway_pb2.AnalyzeSmearResponse(field_result=result))
+
+            report = await smear.run(fields, send_field)
+            await send(gateway_pb2.AnalyzeSmearResponse(smear_result=results.smear_result(report, order)))
+
+        async for response in relay(produce, context):
+            yield response
+
+    async def DetectCells(
+        self, request: gateway_pb2.DetectCellsRequest, context: Context
+    ) -> gateway_pb2.DetectCellsResponse:
+        """Finds the cells of one field and names none."""
+        field = requests.field_order(request.field, max_image_bytes=self._settings.max_image_bytes)
+        found = await detect_cells(
+            field,
+            requests.detection_options(request),
+            self._detector,
+            deadline=self._deadline(context),
+            priority=requests.priority(request.priority),
+        )
+        return gateway_pb2.DetectCellsResponse(
+            field_id=field.field_id,
+            width_px=found.info.width_px,
+            height_px=found.info.height_px,
+            detections=found.detections,
+            crops=found.crops,
+            provenance=found.provenance,
+        )
+
+    async def ClassifyCells(
+        self, request_iterator: AsyncIterator[gateway_pb2.ClassifyCellsRequest], context: Context
+    ) -> AsyncIterator[gateway_pb2.ClassifyCellsResponse]:
+        """Names cells that the caller has located, several requests at a time, in their order."""
+
+        async def answer(request: gateway_pb2.ClassifyCellsRequest) -> gateway_pb2.ClassifyCellsResponse:
+            named = await self._naming.name(
+                requests.located_cells(request, max_image_bytes=self._settings.max_image_bytes),
+                model=requests.model_name(request.model),
+                deadline=self._deadline(context),
+                priority=requests.priority(request.priority),
+            )
+            return results.classify_cells_response([cell.cell_id for cell in request.cells], named)
+
+        async def produce(send: Send[gateway_pb2.ClassifyCellsResponse]) -> None:
+            at_once = self._settings.cell_requests_in_flight
+            await answer_in_order(request_iterator, answer, send, at_once=at_once)
+
+        async for response in relay(produce, context):
+            yield response
+
+    async def ListModels(
+        self,
+        request: gateway_pb2.ListModelsRequest,  # noqa: ARG002 - it has no fields
+        context: Context,
+    ) -> gateway_pb2.ListModelsResponse:
+        """The models that requests can name."""
+        models = await self._models.all(timeout_s=self._deadline(context).remaining_s())
+        return gateway_pb2.ListModelsResponse(models=models)
+
+    def _deadline(self, context: Context) -> Deadline:
+        return Deadline(remaining_s(context, self._settings.default_timeout_s))
+
+    def _smear_limits(self) -> SmearLimits:
+        return SmearLimits(
+            fields_in_flight=self._settings.fields_in_flight,
+            field_timeout_s=self._settings.field_timeout_s,
+            unidentified_limit=self._settings.unidentified_limit,
+        )
+
+    async def _field_result(
+        self, done: DoneField, smear_id: str, options: AnalyzeOptions
+    ) -> gateway_pb2.FieldResult:
+        # Off the event loop, because it encodes the crops that were asked for.
+        return await asyncio.get_running_loop().run_in_executor(
+            self._threads, results.field_result, done, smear_id, options
+        )

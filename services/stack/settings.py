@@ -1,0 +1,53 @@
+"""What the stack can be told, by flags or environment variables (HEMASERVE_STACK_...)."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from services.runtime.settings import Address
+from services.stack.requirements import model_repository
+
+
+def _log_dir() -> Path:
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(state) / "hemaserve" / "logs"
+
+
+class StackSettings(BaseSettings):
+    """Run NVIDIA Triton and HemaServe's three services on this machine, until Ctrl-C."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="HEMASERVE_STACK_",
+        use_attribute_docstrings=True,
+        cli_kebab_case=True,
+        cli_implicit_flags=True,
+        cli_prog_name="hemaserve up",
+        extra="ignore",
+    )
+
+    address: Address = "127.0.0.1:50051"
+    """Where the gateway listens. Everything else listens on free ports of the loopback."""
+
+    model_repository: Path = Field(default_factory=model_repository)
+    """Triton's model repository."""
+
+    triton: Address | None = None
+    """gRPC address of a Triton that runs already, e.g. in a container; by default one is started."""
+
+    log_dir: Path = Field(default_factory=_log_dir)
+    """Folder for a log file of each process."""
+
+    verbose: bool = False
+    """Show all logs on the terminal, for people, instead of writing them to files."""
+
+    ready_file: Path | None = None
+    """JSON file to write when all is ready: addresses and process ids. Removed at the end."""
+
+    ready_timeout_s: Annotated[float, Field(gt=0)] = 240.0
+    """How long to wait for everything to be ready, in seconds."""
+
+    drain_grace_s: Annotated[float, Field(ge=0)] = 5.0
+    """When stopping: how long calls in progress may take to finish, in seconds."""
