@@ -8,13 +8,11 @@ from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
+from hemaserve.broken_calls import is_failed_write
 from hemaserve.results import Failure, Violation
 
 STREAM_BROKEN: Final = "STREAM_BROKEN"
 """Reason of a stream that broke without the service saying why."""
-
-_WRITE_FAILED: Final = "Internal error from Core"
-"""What grpc.aio makes of a write that finds its call ended (seen with 1.85)."""
 
 _M = TypeVar("_M", bound=Message)
 
@@ -122,8 +120,7 @@ def failure_of_status(status: status_pb2.Status) -> Failure:
 
 def failure_of_rpc(error: grpc.aio.AioRpcError) -> Failure:
     """The failure that a broken call tells of, details included where the service sent them."""
-    if error.code() is grpc.StatusCode.INTERNAL and error.details() == _WRITE_FAILED:
-        # The call's own end had not arrived, and now never will: whether refused or lost, only asking again tells.
+    if is_failed_write(error):
         return Failure("UNAVAILABLE", STREAM_BROKEN, "the stream broke while it was written to")
     try:
         status = rpc_status.from_call(error)  # type: ignore[arg-type]  # it has all that this reads

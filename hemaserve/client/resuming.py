@@ -21,6 +21,12 @@ _BROKEN: Final = ("UNAVAILABLE", "CANCELLED")
 _CAUTION_S: Final = 0.25
 
 
+def _worth_asking_again(error: HemaServeError) -> bool:
+    # A message that is too large exhausts a resource too, but nobody says when to try that again.
+    busy = error.code == "RESOURCE_EXHAUSTED" and error.retry_after_s is not None
+    return busy or error.code in _BROKEN
+
+
 class ResumingStream(abc.ABC, Generic[Request, Response, Result]):
     """Sends requests and takes their responses over as many streams as it takes.
 
@@ -108,7 +114,7 @@ class ResumingStream(abc.ABC, Generic[Request, Response, Result]):
             try:
                 return await self._run_stream()
             except HemaServeError as error:
-                if error.code not in _BROKEN:
+                if not _worth_asking_again(error):
                     raise
                 self._cautious = error.reason == STREAM_BROKEN
                 attempt = 1 if self._progress > before else attempt + 1

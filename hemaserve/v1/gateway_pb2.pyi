@@ -353,7 +353,10 @@ class Cell(_message.Message):
     CROP_FIELD_NUMBER: _builtins.int
     COUNTED_ELSEWHERE_FIELD_NUMBER: _builtins.int
     counted_elsewhere: _builtins.bool
-    """Whether the cell was left out of the count because an overlapping field, counted before, shows it too."""
+    """Whether the cell was left out of the count because an overlapping field, counted before, shows it too. A result is
+    sent before its field is counted when earlier fields are not done yet; then this is false, and only
+    SmearResult.counted_elsewhere tells.
+    """
     @_builtins.property
     def detection(self) -> _cells_pb2.Detection:
         """What the detector said; `detection.cell_id` is the cell's id within its field."""

@@ -23,10 +23,10 @@ class DetectorApplication:
     """The detector service, ready to be served."""
 
     def __init__(self, settings: DetectorSettings) -> None:
-        self._triton = TritonClient(settings.triton)
+        self._triton = TritonClient(settings.triton_address)
         self._workers = Workers(settings.workers)
         self._catalog = ModelCatalog(
-            self._triton, default=settings.model, refresh_s=settings.models_refresh_s
+            self._triton, default=settings.default_model, refresh_s=settings.models_refresh_s
         )
         gate = FieldGate(
             self._workers,

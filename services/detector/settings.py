@@ -21,10 +21,10 @@ class DetectorSettings(ServiceSettings):
     metrics_listen: Address = "127.0.0.1:9102"
     """Address of the Prometheus endpoint (/metrics); port 0 takes a free one."""
 
-    triton: Address = "127.0.0.1:8001"
+    triton_address: Address = "127.0.0.1:8001"
     """Address of Triton's gRPC port."""
 
-    model: Annotated[str, Field(min_length=1, max_length=128)] = "yolov8n"
+    default_model: Annotated[str, Field(min_length=1, max_length=128)] = "yolov8n"
     """Detection model for requests that name none; health follows its readiness."""
 
     models_refresh_s: Annotated[float, Field(gt=0, le=3600)] = 10.0

@@ -41,9 +41,7 @@ class GatewayApplication:
             detector=detector,
             models=models,
             pipeline=FieldPipeline(detector, classifier, models),
-            naming=CellNaming(
-                classifier, models, self._threads, ImageLimits(max_bytes=settings.max_image_bytes)
-            ),
+            naming=CellNaming(classifier, models, self._threads, _cell_image_limits(settings)),
             threads=self._threads,
         )
 
@@ -71,6 +69,11 @@ class GatewayApplication:
         await self._to_detector.close()
         await self._to_classifier.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _cell_image_limits(settings: GatewaySettings) -> ImageLimits:
+    side = settings.max_cell_image_side_px
+    return ImageLimits(max_bytes=settings.max_image_bytes, max_side_px=side, max_pixels=side * side)
 
 
 async def _check_serving(channel: grpc.aio.Channel, service: str, name: str) -> None:

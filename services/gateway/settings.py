@@ -38,6 +38,9 @@ class GatewaySettings(ServiceSettings):
     cell_requests_in_flight: Annotated[int, Field(ge=1, le=64)] = 4
     """Requests of one ClassifyCells stream that are held and answered at one time."""
 
+    max_cell_image_side_px: Annotated[int, Field(ge=64, le=16_384)] = 4096
+    """Longest side of an image of a located cell, in pixels. Larger images are fields: for AnalyzeField."""
+
     decode_threads: Annotated[int, Field(ge=1, le=64)] = 2
     """Threads that decode images of located cells and encode crops; bounds the memory that decoded images take."""
 

@@ -7,6 +7,7 @@ import grpc.aio
 from google.protobuf import duration_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
+from hemaserve.broken_calls import is_failed_write
 from hemaserve.errors import (
     DeadlineExceeded,
     DomainError,
@@ -106,6 +107,8 @@ def from_rpc_error(error: grpc.aio.AioRpcError, service: str) -> DomainError:
     for key, value in error.trailing_metadata():
         if key == "grpc-status-details-bin" and isinstance(value, bytes):
             return from_status(status_pb2.Status.FromString(value))
+    if is_failed_write(error):
+        return Unavailable(f"the call of the {service} broke", reason="DEPENDENCY_UNAVAILABLE")
     match error.code():
         case grpc.StatusCode.UNAVAILABLE:
             return Unavailable(f"the {service} is not reachable", reason="DEPENDENCY_UNAVAILABLE")

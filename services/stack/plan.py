@@ -74,7 +74,7 @@ def plan(settings: StackSettings) -> list[Service]:
             "detector",
             detector,
             detector_metrics,
-            log | grace | {"LISTEN": detector, "METRICS_LISTEN": detector_metrics, "TRITON": triton},
+            log | grace | {"LISTEN": detector, "METRICS_LISTEN": detector_metrics, "TRITON_ADDRESS": triton},
             stop_timeout_s,
         ),
         _service(

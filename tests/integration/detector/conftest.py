@@ -51,7 +51,7 @@ class Answer:
 @pytest.fixture(scope="session")
 async def server(triton):
     """The running service."""
-    settings = DetectorSettings(triton=triton, listen="127.0.0.1:0", metrics_listen="127.0.0.1:0")
+    settings = DetectorSettings(triton_address=triton, listen="127.0.0.1:0", metrics_listen="127.0.0.1:0")
     async with running(await open_application(settings), settings, name="detector") as server:
         yield server
 

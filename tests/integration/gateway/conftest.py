@@ -18,7 +18,7 @@ ANYWHERE = {"listen": "127.0.0.1:0", "metrics_listen": "127.0.0.1:0"}
 @pytest.fixture(scope="session")
 async def behind(triton):
     """Settings of a gateway: where the detector and the classifier listen."""
-    detector = DetectorSettings(triton=triton, **ANYWHERE)
+    detector = DetectorSettings(triton_address=triton, **ANYWHERE)
     classifier = ClassifierSettings(triton_address=triton, **ANYWHERE)
     async with (
         running(await open_detector(detector), detector, name="detector") as found,
