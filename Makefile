@@ -58,8 +58,8 @@ protos: .venv/.dev ## generate the stubs and the API reference from the contract
 release-protos: .venv/.dev ## at a release: remember the contract that later ones must stay compatible with
 	$(BIN)/buf build protos --output protos/released.binpb
 
-bench: .venv/.dev ## measure the footprint of a running stack
-	$(BIN)/python -m benchmarks.footprint
+bench: .venv/.dev ## measure memory and start-up of the stack, and write docs/footprint.md
+	$(BIN)/python -m benchmarks.footprint --page docs/footprint.md
 
 lock: .venv/.dev ## after an upgrade: write the installed versions to constraints.txt
 	$(PIP) freeze --exclude-editable --exclude setuptools --exclude pip | sort -f > constraints.txt

@@ -104,3 +104,12 @@ def test_the_demo_starts_a_stack_and_takes_it_along(tmp_path, free_address, inte
     assert interrupted or "Look at" in said
     _, alive = psutil.wait_procs(started, timeout=60)
     assert not [item for item in alive if item.status() != psutil.STATUS_ZOMBIE]
+
+
+@pytest.mark.parametrize("service", ["detector", "classifier", "gateway"])
+def test_a_service_stays_below_200_mib_after_work(stack, hemaserve, field_files, service):
+    assert hemaserve("analyze", *field_files[:8]).returncode == 0
+
+    resident = psutil.Process(stack.pid(service)).memory_info().rss
+
+    assert resident < 200 * 2**20
