@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 STUBS := hemaserve/v1
 .DEFAULT_GOAL := help
 
-.PHONY: help demo up test lint format protos release-protos docs bench lock clean
+.PHONY: help machine demo up test lint format protos release-protos docs bench lock clean
 
 help: ## list what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -26,7 +26,10 @@ $(BIN)/python:
 	@$(PIP) install -c constraints.txt -e '.[services,embedded,evaluate,dev]'
 	@touch $@
 
-demo: .venv/.serving ## start everything, analyse a sample, show the annotated picture
+machine: # says at once where Triton's wheel cannot run
+	@$(PYTHON) -m services.triton.wheel
+
+demo: machine .venv/.serving ## start everything, analyse a sample, show the annotated picture
 	@$(BIN)/hemaserve demo
 
 up: .venv/.serving ## start the whole stack on this machine; Ctrl-C stops it

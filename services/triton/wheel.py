@@ -68,6 +68,21 @@ def container_command(repository: Path, config_name: str = "cpu", models: Sequen
     )
 
 
+def check_machine(repository: Path, models: Sequence[str] = ()) -> None:
+    """Checks that this is a machine for which there is a wheel, installed or not.
+
+    Raises:
+        TritonUnavailable: it is not Linux on x86-64.
+    """
+    if sys.platform != "linux":
+        reason = f"it is a Linux program and this is {platform.system()}"
+    elif platform.machine() not in ("x86_64", "AMD64"):
+        reason = f"it is an x86-64 program and this is {platform.machine()}"
+    else:
+        return
+    raise TritonUnavailable(reason, container_command(repository, models=models))
+
+
 def find_wheel(repository: Path, models: Sequence[str] = ()) -> TritonWheel:
     """Finds the wheel and checks, without starting anything, that its Triton can run on this machine.
 
@@ -82,10 +97,7 @@ def find_wheel(repository: Path, models: Sequence[str] = ()) -> TritonWheel:
     def unavailable(reason: str) -> TritonUnavailable:
         return TritonUnavailable(reason, container_command(repository, models=models))
 
-    if sys.platform != "linux":
-        raise unavailable(f"it is a Linux program and this is {platform.system()}")
-    if platform.machine() not in ("x86_64", "AMD64"):
-        raise unavailable(f"it is an x86-64 program and this is {platform.machine()}")
+    check_machine(repository, models)
     try:
         distribution = metadata.distribution(WHEEL)
     except metadata.PackageNotFoundError:
@@ -116,7 +128,11 @@ def find_wheel(repository: Path, models: Sequence[str] = ()) -> TritonWheel:
             raise unavailable(f"{WHEEL} {wheel.version} lacks {part.name}")
     if len(wheel.library_folders) == 1:
         library = sysconfig.get_config_var("INSTSONAME")
-        raise unavailable(f"this Python has no shared library ({library}), which Triton's stub needs")
+        package = f"libpython{python_version}"
+        raise unavailable(
+            f"this Python has no shared library ({library}), which Triton's stub needs "
+            f"(Debian and Ubuntu have it in the package {package})"
+        )
     first_python = Path(sys.executable).parent / "python3"
     if not first_python.exists() or not first_python.samefile(sys.executable):
         raise unavailable(
@@ -151,3 +167,10 @@ def _glibc_present() -> tuple[int, int] | None:
 
 def _dotted(version: tuple[int, int]) -> str:
     return ".".join(map(str, version))
+
+
+if __name__ == "__main__":  # for `make`, before anything is installed
+    try:
+        check_machine(Path("model_repository"))
+    except TritonUnavailable as error:
+        sys.exit(f"error: {error}")

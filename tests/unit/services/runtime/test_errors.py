@@ -1,11 +1,12 @@
 import grpc
+import grpc.aio
 import pytest
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hemaserve import errors
-from services.runtime.errors import ERROR_DOMAIN, from_status, to_status
+from services.runtime.errors import ERROR_DOMAIN, from_rpc_error, from_status, to_status
 
 texts = st.text(min_size=1, max_size=40).filter(lambda text: "; allowed: " not in text)
 
@@ -64,3 +65,25 @@ def test_a_long_message_is_cut():
 
 def test_codes_are_those_of_grpc():
     assert {code.value[0] for code in grpc.StatusCode} >= {to_status(errors.Internal("x")).code}
+
+
+@pytest.mark.parametrize(
+    ("code", "details", "kind"),
+    [
+        # What grpc.aio makes of a write that meets the call's end: nobody knows why it ended.
+        (grpc.StatusCode.INTERNAL, "Internal error from Core", errors.Unavailable),
+        (grpc.StatusCode.INTERNAL, "a defect", errors.Internal),
+        (grpc.StatusCode.UNAVAILABLE, "connect to 10.1.2.3 failed", errors.Unavailable),
+        (grpc.StatusCode.DEADLINE_EXCEEDED, "", errors.DeadlineExceeded),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, "", errors.ResourceExhausted),
+        (grpc.StatusCode.UNIMPLEMENTED, "", errors.Internal),
+    ],
+)
+def test_a_failed_call_without_details_becomes_the_error_of_its_code(code, details, kind):
+    error = grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(), details=details)
+
+    got = from_rpc_error(error, "detector")
+
+    assert type(got) is kind
+    assert "detector" in got.message
+    assert "10.1.2.3" not in got.message
