@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 STUBS := hemaserve/v1
 .DEFAULT_GOAL := help
 
-.PHONY: help machine demo up test lint format protos release-protos docs bench lock clean
+.PHONY: help machine demo up test test-training lint format protos release-protos docs bench lock clean
 
 help: ## list what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -37,6 +37,9 @@ up: .venv/.serving ## start the whole stack on this machine; Ctrl-C stops it
 
 test: .venv/.dev ## run all tests, with real Triton and real networks
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-training: ## test the factory of networks, in its own environment (see training/README.md)
+	.venv-train/bin/python -m pytest training/tests
 
 lint: .venv/.dev ## check formatting, lint, types, imports, and the contract
 	$(BIN)/ruff check .

@@ -1,0 +1,47 @@
+"""Where training finds its inputs and leaves its outputs."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+class Settings(BaseSettings):
+    """Read from the environment: ``HEMASERVE_DATA``, ``HEMASERVE_WEIGHTS`` and so on."""
+
+    model_config = SettingsConfigDict(env_prefix="HEMASERVE_", frozen=True, use_attribute_docstrings=True)
+
+    data: Path = Field(default=REPOSITORY.parent / "shared" / "data")
+    """Folder with ``pbc/`` and ``smear_fields/`` (their layout: training/README.md)."""
+
+    weights: Path = Field(default=REPOSITORY.parent / "shared" / "weights")
+    """Folder with the COCO-pretrained state dictionaries of the detectors."""
+
+    runs: Path = Field(default=REPOSITORY / "training" / "runs")
+    """Checkpoints, caches and logs; never committed."""
+
+    results: Path = Field(default=REPOSITORY / "training" / "results")
+    """Machine-readable figures of each network; committed."""
+
+    model_repository: Path = Field(default=REPOSITORY / "model_repository")
+    """Triton's model repository that the export writes."""
+
+    threads: int = Field(default=2, ge=1)
+    """CPU threads that torch may use."""
+
+    seed: int = 20260101
+    """Seed of every split, shuffle and initialisation."""
+
+
+@cache
+def settings() -> Settings:
+    """The settings, read once. Also points ultralytics' own configuration into the runs folder."""
+    loaded = Settings()
+    os.environ.setdefault("YOLO_CONFIG_DIR", str(loaded.runs / "ultralytics"))
+    return loaded

@@ -1,0 +1,130 @@
+"""Triton's configuration of each exported model, written from one description.
+
+Each model folder gets ``config.pbtxt`` (what NVIDIA's image takes by default) and complete alternatives in
+``configs/``, of which ``--model-config-name`` chooses one: ``embedded`` (Triton's wheel on loopback), ``cpu`` and
+``gpu`` (NVIDIA's image). They differ in instances and threads only; ``parameters`` carry what the services need to
+know about the model, and the services read them through Triton.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """One input or output. `dims` leave out the batch axis."""
+
+    name: str
+    data_type: str
+    dims: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EnsembleStep:
+    """One step of an ensemble; the maps go from the model's tensor names to the ensemble's."""
+
+    model: str
+    inputs: Mapping[str, str]
+    outputs: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """What all variants of a model's configuration have in common."""
+
+    name: str
+    max_batch_size: int
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    parameters: Mapping[str, str]
+    steps: tuple[EnsembleStep, ...] = ()
+    max_queue_delay_us: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """Where a model runs: instances of it, and threads of each."""
+
+    instance_kind: str
+    instances: int
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+
+#: As many instances as cores with one thread each kept more of the in-process speed than fewer with more threads.
+_ONE_THREAD = {"intra_op_thread_count": "1", "inter_op_thread_count": "1"}
+
+VARIANTS: Mapping[str, Variant] = {
+    "embedded": Variant("KIND_CPU", 2, _ONE_THREAD),
+    "cpu": Variant("KIND_CPU", 2, _ONE_THREAD),
+    "gpu": Variant("KIND_GPU", 1),
+}
+DEFAULT_VARIANT = "cpu"
+
+#: Requests that may wait for one network; Triton refuses further ones at once.
+MAX_QUEUE_SIZE = 512
+
+
+def render(spec: ModelSpec, variant: Variant) -> str:
+    """The configuration in protobuf's text format (Triton's ``model_config.proto``)."""
+    lines = [
+        "# Written by `python -m training export`; edits are lost.",
+        f"name: {_quote(spec.name)}",
+        'platform: "ensemble"' if spec.steps else 'backend: "onnxruntime"',
+        f"max_batch_size: {spec.max_batch_size}",
+    ]
+    lines += [_tensor("input", tensor) for tensor in spec.inputs]
+    lines += [_tensor("output", tensor) for tensor in spec.outputs]
+    parameters = dict(spec.parameters)
+    if spec.steps:
+        lines += ["ensemble_scheduling {", *(_step(step) for step in spec.steps), "}"]
+    else:
+        lines += [
+            f"instance_group [ {{ kind: {variant.instance_kind} count: {variant.instances} }} ]",
+            _batching(spec),
+        ]
+        parameters |= variant.parameters
+    lines += [_parameter(key, value) for key, value in parameters.items()]
+    return "\n".join(lines) + "\n"
+
+
+def write(spec: ModelSpec, folder: Path) -> None:
+    """Write ``config.pbtxt`` and every variant below ``configs/`` into a model's folder."""
+    (folder / "configs").mkdir(parents=True, exist_ok=True)
+    for name, variant in VARIANTS.items():
+        (folder / "configs" / f"{name}.pbtxt").write_text(render(spec, variant))
+    (folder / "config.pbtxt").write_text(render(spec, VARIANTS[DEFAULT_VARIANT]))
+
+
+def _quote(text: str) -> str:
+    return json.dumps(text, ensure_ascii=True)
+
+
+def _tensor(role: str, tensor: TensorSpec) -> str:
+    dims = ", ".join(map(str, tensor.dims))
+    return f"{role} [ {{ name: {_quote(tensor.name)} data_type: {tensor.data_type} dims: [ {dims} ] }} ]"
+
+
+def _batching(spec: ModelSpec) -> str:
+    # A request carries its caller's deadline as its time-out: what nobody waits for any more is not computed.
+    policy = f"timeout_action: REJECT allow_timeout_override: true max_queue_size: {MAX_QUEUE_SIZE}"
+    delay = f"max_queue_delay_microseconds: {spec.max_queue_delay_us}"
+    return f"dynamic_batching {{ {delay} default_queue_policy {{ {policy} }} }}"
+
+
+def _step(step: EnsembleStep) -> str:
+    maps = [
+        f"    {role}_map {{ key: {_quote(key)} value: {_quote(value)} }}"
+        for role, pairs in (("input", step.inputs), ("output", step.outputs))
+        for key, value in pairs.items()
+    ]
+    return "\n".join(
+        ["  step {", f"    model_name: {_quote(step.model)}", "    model_version: -1", *maps, "  }"]
+    )
+
+
+def _parameter(key: str, value: str) -> str:
+    return f"parameters {{ key: {_quote(key)} value: {{ string_value: {_quote(value)} }} }}"
