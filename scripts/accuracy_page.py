@@ -56,14 +56,19 @@ wrote through the running services (gateway, detector, classifier, Triton). `$HE
 with the image sets.
 """
 
+_OTHER_LABORATORIES = """\
+The classifiers were trained on PBC alone, and these fields come from other cameras and stains: this table, and not
+the one above it, is what to expect of a laboratory that they have not seen. The last column is what a differential
+would count.
+"""
+
 CAVEATS = """\
 ## What these figures are not
 
 - **No split is by patient.** None of the sets says which images come from the same patient, so cells of one
   patient may be on both sides of a split, and all figures are likely to be better than on new patients.
 - **Few laboratories.** All of PBC comes from one analyzer (CellaVision DM96) in one hospital, `smear_fields`
-  from four sources; another stain, camera or scale can cost much. These figures say nothing of other
-  laboratories.
+  from four sources; another stain, camera or scale can cost much, as the whole fields above show.
 - **The sets overlap.** Every `bccd` field is also in `smear_fields`, as it is or augmented, on the same
   side of the split: the two are not independent evidence. PBC tiles in `smear_fields` are all from
   `pbc/train`.
@@ -239,16 +244,27 @@ def _fields(documents: dict[str, Document], default: str) -> str:
             str(document["typed"]),
             _percent(document["type_accuracy"], document["type_accuracy_ci95"]),
             str(document["unidentified"]),
+            _percent(document["accuracy_identified"], document["accuracy_identified_ci95"]),
         ]
         for name, document in documents.items()
     ]
     return (
-        "## Whole fields\n\n"
+        "## Whole fields, of other laboratories\n\n"
         f"`bccd`, validation side, {first['n']} fields{_failed(first)} with {first['wbc_labelled']} labelled white "
         f"cells: "
         f"recall {_percent(first['wbc_recall'], first['wbc_recall_ci95'])}, "
         f"precision {_percent(first['wbc_precision'], first['wbc_precision_ci95'])}. Of the matched cells:\n\n"
-        + _table(["Network", "Cells with a known type", "Type accuracy", "Unidentified"], rows)
+        + _table(
+            [
+                "Network",
+                "Cells with a known type",
+                "Type accuracy",
+                "Unidentified",
+                "Accuracy of the identified",
+            ],
+            rows,
+        )
+        + f"\n{_OTHER_LABORATORIES}"
     )
 
 

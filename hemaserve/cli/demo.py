@@ -54,6 +54,8 @@ def demo(
         hemaserve demo --fields my-fields/ --out out/mine
     """
     options.check_address(address)
+    # A shell's background job ignores SIGINT, but the stack that is started here must not be left behind.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         files, truth = (

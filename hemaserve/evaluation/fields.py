@@ -33,6 +33,7 @@ class FieldsReport:
         wbc_found: found white cells.
         typed: the cells that `type_accuracy` is about.
         unidentified: those of them for which the classifier does not commit itself.
+        accuracy_identified: share of right types among the others, which is what a differential counts.
         seconds: wall time.
     """
 
@@ -47,6 +48,8 @@ class FieldsReport:
     wbc_found: int
     typed: int
     unidentified: int
+    accuracy_identified: float | None
+    accuracy_identified_ci95: Interval
     seconds: float
 
 
@@ -60,6 +63,7 @@ class FieldTally:
     typed: int
     right: int
     unidentified: int
+    right_identified: int
 
 
 async def evaluate_fields(
@@ -110,15 +114,21 @@ def tally_field(field: LabelledField, cells: Sequence[Cell]) -> FieldTally:
     pairs = greedy_matches(as_array([cell.box for cell in white]), as_array(labelled))
     matched = [white[index] for index, _ in pairs]
     typed = matched if field.cell_types else []
-    guesses = [guess for cell in typed if (guess := best_guess(cell)) is not None]
+    identified = [cell for cell in typed if cell.identified]
     return FieldTally(
         labelled=len(labelled),
         found=len(white),
         matched=len(matched),
         typed=len(typed),
-        right=right_types(guesses, field.cell_types),
-        unidentified=sum(not cell.identified for cell in typed),
+        right=right_types(best_guesses(typed), field.cell_types),
+        unidentified=len(typed) - len(identified),
+        right_identified=right_types(best_guesses(identified), field.cell_types),
     )
+
+
+def best_guesses(cells: Sequence[Cell]) -> list[CellType]:
+    """The best guess for each cell of which anything was said."""
+    return [guess for cell in cells if (guess := best_guess(cell)) is not None]
 
 
 def best_guess(cell: Cell) -> CellType | None:
@@ -139,6 +149,9 @@ def fields_report(tallies: Sequence[FieldTally], *, seconds: float) -> FieldsRep
     matched = sum(tally.matched for tally in tallies)
     typed = sum(tally.typed for tally in tallies)
     right = sum(tally.right for tally in tallies)
+    unidentified = sum(tally.unidentified for tally in tallies)
+    right_identified = sum(tally.right_identified for tally in tallies)
+    identified = typed - unidentified
     return FieldsReport(
         n=len(tallies),
         wbc_recall=matched / labelled if labelled else None,
@@ -150,6 +163,8 @@ def fields_report(tallies: Sequence[FieldTally], *, seconds: float) -> FieldsRep
         wbc_labelled=labelled,
         wbc_found=found,
         typed=typed,
-        unidentified=sum(tally.unidentified for tally in tallies),
+        unidentified=unidentified,
+        accuracy_identified=right_identified / identified if identified else None,
+        accuracy_identified_ci95=exact_interval(right_identified, identified),
         seconds=seconds,
     )

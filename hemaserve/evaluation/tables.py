@@ -150,6 +150,10 @@ def fields_tables(report: FieldsReport) -> RenderableType:
                 percent_with_interval(report.type_accuracy, report.type_accuracy_ci95),
             ),
             ("unidentified among these", str(report.unidentified)),
+            (
+                "accuracy of the identified",
+                percent_with_interval(report.accuracy_identified, report.accuracy_identified_ci95),
+            ),
             ("seconds", f"{report.seconds:.1f}"),
         ],
     )

@@ -3,7 +3,7 @@
 A network that is shown cells at several times the size that it was trained on takes parts of a nucleus for white
 cells; one that is shown them far too small takes white cells for platelets. So a few pieces of several sizes are
 looked at first. Fields enlarged two and three times had 18 to 46% precision for white cells without this, and the same
-as the originals with it (docs/accuracy.md).
+as the originals with it (docs/decisions/0008-scale-of-a-field.md).
 """
 
 from collections.abc import Sequence

@@ -55,7 +55,7 @@ def results(tmp_path, accuracy) -> Path:
     documents = {
         "cells": document(cell_report(guesses, fallbacks=7, degraded=0, seconds=1)),
         "detections": document(detections, failed=[FailedImage(Path("/data/1.png"), "damaged")]),
-        "fields": document(fields_report([FieldTally(5, 4, 4, 3, 2, 1)], seconds=1)),
+        "fields": document(fields_report([FieldTally(5, 4, 4, 3, 2, 1, 1)], seconds=1)),
     }
     for measurement in accuracy.MEASUREMENTS:
         (tmp_path / f"{measurement.name}.json").write_text(json.dumps(documents[measurement.what]))
