@@ -4,6 +4,7 @@ An enum value that this version does not know is never an error: a type becomes 
 kind becomes None, a reason becomes `OTHER`. `as_json` turns any of these into plain JSON values.
 """
 
+from hemaserve.crops import CropEncoding
 from hemaserve.results.counts import Differential, FieldResult, SmearResult, TypeShare
 from hemaserve.results.findings import (
     Cell,
@@ -21,7 +22,7 @@ from hemaserve.results.findings import (
     Violation,
 )
 from hemaserve.results.plain import as_json
-from hemaserve.results.words import CropEncoding, ModelTask, Priority, ResultStatus, ReviewReason, SmearEnd
+from hemaserve.results.words import ModelTask, Priority, ResultStatus, ReviewReason, SmearEnd
 
 __all__ = [
     "Cell",

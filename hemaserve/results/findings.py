@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hemaserve.cells import CellType, Kind
+from hemaserve.crops import CropEncoding
 from hemaserve.geometry import Box
-from hemaserve.results.words import CropEncoding, ModelTask
+from hemaserve.results.words import ModelTask
 
 
 @dataclass(frozen=True, slots=True)

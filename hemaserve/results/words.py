@@ -45,12 +45,3 @@ class ModelTask(StrEnum):
     DETECTION = "detection"
     CLASSIFICATION = "classification"
     OTHER = "other"
-
-
-class CropEncoding(StrEnum):
-    """How the crops of cells travel, where they are wanted."""
-
-    NONE = "none"
-    RAW_RGB8 = "raw_rgb8"
-    PNG = "png"
-    JPEG = "jpeg"

@@ -1,21 +1,12 @@
 """From the crops of a request to the pixels that a network takes."""
 
 from dataclasses import dataclass
-from enum import Enum, auto
 
 import numpy as np
 
+from hemaserve.crops import CropEncoding
 from hemaserve.errors import InvalidArgument
 from hemaserve.imaging import ImageLimits, RgbImage, decode, resize
-
-
-class CropEncoding(Enum):
-    """How a crop's pixels travel."""
-
-    RAW_RGB8 = auto()
-    PNG = auto()
-    JPEG = auto()
-
 
 _MAGIC = {CropEncoding.PNG: b"\x89PNG\r\n\x1a\n", CropEncoding.JPEG: b"\xff\xd8\xff"}
 
@@ -27,7 +18,7 @@ class EncodedCrop:
     Attributes:
         field: path of the crop in the request, e.g. `cells[3].crop`, for errors.
         size_px: side of the square as the caller states it; 0 where an encoded file is left to say it.
-        encoding: how `data` is encoded; None when the caller's choice is none that we know.
+        encoding: how `data` is encoded; None when the caller's choice is one that we do not know.
         data: the pixels or the file.
     """
 
@@ -67,7 +58,7 @@ def read_crop(crop: EncodedCrop, *, size: int, limits: CropLimits) -> RgbImage:
     Raises:
         InvalidArgument: the crop is missing, damaged, not square, not of the size stated, or beyond `limits`.
     """
-    if crop.encoding is None:
+    if crop.encoding in (None, CropEncoding.NONE):
         raise InvalidArgument(f"{crop.field}.encoding", "no pixels", "RAW_RGB8, PNG or JPEG")
     if not crop.data:
         raise InvalidArgument(f"{crop.field}.data", "no bytes", "a crop's pixels", reason="IMAGE_EMPTY")

@@ -1,33 +1,23 @@
 """Protobuf's words for the classifier's: requests into crops, what came of them into responses."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
-from types import MappingProxyType
-from typing import Final
 
 from hemaserve.cells import CellType
+from hemaserve.crops import CropEncoding
 from hemaserve.errors import InvalidArgument
 from hemaserve.geometry import FloatArray
 from hemaserve.imaging import PREPROCESSING_VERSION
 from hemaserve.v1 import cells_pb2, classifier_pb2
 from services.classifier.catalogue import ListedModel
 from services.classifier.classifier import ClassifiedCrops, NamedCell
-from services.classifier.crops import CropEncoding, EncodedCrop
+from services.classifier.crops import EncodedCrop
 from services.classifier.ensemble import Answer
 from services.classifier.models import ClassificationModel
 from services.runtime.errors import to_status
-from services.runtime.translate import check_text, type_to_proto
-
-_ENCODINGS: Final[Mapping[int, CropEncoding]] = MappingProxyType(
-    {
-        cells_pb2.CROP_ENCODING_UNSPECIFIED: CropEncoding.RAW_RGB8,
-        cells_pb2.CROP_ENCODING_RAW_RGB8: CropEncoding.RAW_RGB8,
-        cells_pb2.CROP_ENCODING_PNG: CropEncoding.PNG,
-        cells_pb2.CROP_ENCODING_JPEG: CropEncoding.JPEG,
-    }
-)
+from services.runtime.translate import check_text, encoding_from_proto, type_to_proto
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +49,10 @@ def request_from_proto(request: classifier_pb2.ClassifyRequest, *, max_cells: in
         check_text(cell.crop.cell_id, field=f"cells[{index}].crop.cell_id")
     crops = [
         EncodedCrop(
-            f"cells[{index}].crop", cell.crop.size_px, _ENCODINGS.get(cell.crop.encoding), cell.crop.data
+            f"cells[{index}].crop",
+            cell.crop.size_px,
+            encoding_from_proto(cell.crop.encoding, default=CropEncoding.RAW_RGB8),
+            cell.crop.data,
         )
         for index, cell in enumerate(request.cells)
     ]

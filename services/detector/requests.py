@@ -1,25 +1,17 @@
 """The detector's requests, checked and put into the domain's words."""
 
-from types import MappingProxyType
 from typing import Final
 
 from hemaserve.cells import Kind
-from hemaserve.v1 import cells_pb2, detector_pb2
-from services.detector.crops import CropEncoding, CropOrder
+from hemaserve.crops import CropEncoding
+from hemaserve.v1 import detector_pb2
+from services.detector.crops import CropOrder
 from services.detector.detection import DetectionOrder
 from services.runtime.errors import InvalidArgument
-from services.runtime.translate import check_number, check_text, kinds_from_proto
+from services.runtime.translate import check_number, check_text, kinds_from_proto, requested_encoding
 
 DEFAULT_CROP_SIZE_PX: Final = 96
 DEFAULT_CROP_MARGIN: Final = 0.15
-
-ENCODING_TO_PROTO: Final = MappingProxyType(
-    {encoding: cells_pb2.CropEncoding.Value(f"CROP_ENCODING_{encoding.name}") for encoding in CropEncoding}
-)
-_ENCODING_FROM_PROTO: Final = {
-    cells_pb2.CROP_ENCODING_UNSPECIFIED: CropEncoding.RAW_RGB8,
-    **{number: encoding for encoding, number in ENCODING_TO_PROTO.items()},
-}
 
 
 def read_order(request: detector_pb2.DetectRequest) -> DetectionOrder:
@@ -52,10 +44,7 @@ def _crop_order(request: detector_pb2.DetectRequest) -> CropOrder:
     margin = request.crop_margin if request.HasField("crop_margin") else DEFAULT_CROP_MARGIN
     check_number(size, field="crop_size_px", low=16, high=512)
     check_number(margin, field="crop_margin", low=0, high=2)
-    if request.crop_encoding == cells_pb2.CROP_ENCODING_NONE:
-        return CropOrder(frozenset(), CropEncoding.RAW_RGB8, size, margin)
-    encoding = _ENCODING_FROM_PROTO.get(request.crop_encoding)
-    if encoding is None:
-        allowed = ", ".join(["NONE", *(encoding.name for encoding in CropEncoding)])
-        raise InvalidArgument("crop_encoding", str(request.crop_encoding), allowed)
+    encoding = requested_encoding(request.crop_encoding, field="crop_encoding", default=CropEncoding.RAW_RGB8)
+    if encoding is CropEncoding.NONE:
+        kinds = frozenset()
     return CropOrder(kinds, encoding, size, margin)

@@ -12,9 +12,9 @@ from hemaserve.v1 import cells_pb2, detector_pb2, detector_pb2_grpc
 from services.detector.crops import CropOrder
 from services.detector.detection import Cut, DetectedField, Detector
 from services.detector.models import DetectionModel, ModelCatalog
-from services.detector.requests import ENCODING_TO_PROTO, read_order
+from services.detector.requests import read_order
 from services.runtime.remote import Deadline, remaining_s
-from services.runtime.translate import box_to_proto, kind_to_proto
+from services.runtime.translate import box_to_proto, encoding_to_proto, kind_to_proto
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -95,7 +95,7 @@ def _chunk(chunk: Sequence[Cut], order: CropOrder) -> detector_pb2.DetectRespons
             cells_pb2.Crop(
                 cell_id=cut.detection.cell_id,
                 size_px=order.size_px,
-                encoding=ENCODING_TO_PROTO[order.encoding],
+                encoding=encoding_to_proto(order.encoding),
                 data=cut.crop,
             )
             for cut in chunk

@@ -9,9 +9,9 @@ from typing import Any, Final
 import grpc.aio
 
 from hemaserve.errors import Internal, InvalidArgument
+from hemaserve.results import Priority
 from hemaserve.v1 import cells_pb2, classifier_pb2, classifier_pb2_grpc
 from services.gateway.downstream import call_metadata
-from services.gateway.orders import Priority
 from services.runtime.errors import from_status
 from services.runtime.remote import Deadline, remote_errors
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from hemaserve.errors import DomainError, InvalidArgument
 from hemaserve.geometry import Box
 from hemaserve.imaging import ImageLimits, RgbImage, cut_crop, decode
+from hemaserve.results import Priority
 from hemaserve.v1 import cells_pb2, classifier_pb2
 from services.gateway.classifier import ClassificationStream, ClassifierClient, classification_of
 from services.gateway.models import CropShape, ModelDirectory
-from services.gateway.orders import Priority
 from services.gateway.provenance import merge_provenances
 from services.gateway.tasks import task_group
 from services.runtime.remote import Deadline

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from hemaserve.cells import Kind
+from hemaserve.crops import CropEncoding
 from hemaserve.errors import Internal
+from hemaserve.results import Priority
 from hemaserve.v1 import cells_pb2, detector_pb2
 from services.gateway.detector import DetectorClient
-from services.gateway.orders import CropForm, FieldOrder, Priority
+from services.gateway.orders import FieldOrder
 from services.gateway.provenance import merge_provenances
 from services.runtime.remote import Deadline
 from services.runtime.translate import kind_to_proto
@@ -27,13 +29,13 @@ class DetectionOptions:
     Attributes:
         detector_model: detection model; empty for the service's default.
         kinds: kinds to report.
-        crop_form: whether each detection comes with its crop, and how.
+        crop_encoding: whether each detection comes with its crop, and how.
         score_threshold: least score to report; None for the model's own thresholds.
     """
 
     detector_model: str
     kinds: frozenset[Kind]
-    crop_form: CropForm
+    crop_encoding: CropEncoding
     score_threshold: float | None
 
 
@@ -74,7 +76,7 @@ async def detect_cells(
         um_per_px=field.um_per_px or 0.0,
         kinds=kinds,
         crop_kinds=kinds,
-        crop_encoding=cells_pb2.CropEncoding.Value(f"CROP_ENCODING_{options.crop_form.name}"),
+        crop_encoding=cells_pb2.CropEncoding.Value(f"CROP_ENCODING_{options.crop_encoding.name}"),
         score_threshold=options.score_threshold,
     )
     info: detector_pb2.FieldInfo | None = None

@@ -5,9 +5,9 @@ from collections.abc import AsyncGenerator, Mapping
 import grpc.aio
 
 from hemaserve.errors import InvalidArgument
+from hemaserve.results import Priority
 from hemaserve.v1 import cells_pb2, detector_pb2, detector_pb2_grpc
 from services.gateway.downstream import call_metadata
-from services.gateway.orders import Priority
 from services.runtime.remote import Deadline, remote_errors
 
 _NAME = "detector"

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from services.gateway.orders import Priority
+from hemaserve.results import Priority
 
 PRIORITY_KEY: Final = "x-hemaserve-priority"
 """gRPC metadata key that tells the order of service: stat, routine or batch."""

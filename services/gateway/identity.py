@@ -40,7 +40,7 @@ def field_result_id(
         tally.field_id,
         tally.sequence,
         tally.image_sha256,
-        [options.model, options.detector_model, sorted(options.kinds), options.crop_form],
+        [options.model, options.detector_model, sorted(options.kinds), options.crop_encoding],
         [[network.name, network.version, network.sha256] for network in networks],
         provenance.preprocessing_version,
         um_per_px,

@@ -2,28 +2,12 @@
 
 import hashlib
 from dataclasses import dataclass
-from enum import StrEnum
 
 from hemaserve.cells import Kind
+from hemaserve.crops import CropEncoding
 from hemaserve.errors import InvalidArgument
+from hemaserve.results import Priority
 from hemaserve.tally import FieldTally, SlidePosition
-
-
-class Priority(StrEnum):
-    """Order of service when the system is busy. The value travels as gRPC metadata."""
-
-    STAT = "stat"
-    ROUTINE = "routine"
-    BATCH = "batch"
-
-
-class CropForm(StrEnum):
-    """How a returned cell carries its crop."""
-
-    NONE = "none"
-    RAW_RGB8 = "raw_rgb8"
-    PNG = "png"
-    JPEG = "jpeg"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +62,13 @@ class AnalyzeOptions:
         model: classification model; empty for the service's default.
         detector_model: detection model; empty for the service's default.
         kinds: kinds whose cells are classified and returned.
-        crop_form: how each returned cell carries its crop.
+        crop_encoding: how each returned cell carries its crop.
     """
 
     model: str = ""
     detector_model: str = ""
     kinds: frozenset[Kind] = frozenset({Kind.WBC})
-    crop_form: CropForm = CropForm.NONE
+    crop_encoding: CropEncoding = CropEncoding.NONE
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from hemaserve.cells import Kind
+from hemaserve.crops import CropEncoding
 from hemaserve.errors import Internal
+from hemaserve.results import Priority
 from hemaserve.v1 import cells_pb2, classifier_pb2, detector_pb2
 from services.gateway.classifier import ClassificationStream, ClassifierClient, classification_of
 from services.gateway.detector import DetectorClient
 from services.gateway.models import CropShape, ModelDirectory
-from services.gateway.orders import AnalyzeOptions, CropForm, FieldOrder, Priority
+from services.gateway.orders import AnalyzeOptions, FieldOrder
 from services.gateway.provenance import merge_provenances
 from services.gateway.tasks import task_group
 from services.runtime.remote import Deadline
@@ -94,7 +96,7 @@ class FieldPipeline:
         shape = await self._models.crop_shape(
             options.model, field="options.model", timeout_s=deadline.remaining_s()
         )
-        findings = _Findings(field, keep_crops=options.crop_form is not CropForm.NONE)
+        findings = _Findings(field, keep_crops=options.crop_encoding is not CropEncoding.NONE)
         async with AsyncExitStack() as calls, task_group() as group:
             detecting = self._detector.detect(
                 _detect_request(field, options, shape),

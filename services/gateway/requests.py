@@ -2,19 +2,19 @@
 
 import math
 from collections.abc import Mapping
-from typing import Final, TypeVar
+from typing import Final
 
 from hemaserve.cells import Kind
+from hemaserve.crops import CropEncoding
 from hemaserve.errors import FailedPrecondition, InvalidArgument
+from hemaserve.results import Priority
 from hemaserve.tally import FieldTally, SlidePosition, TalliedCell
-from hemaserve.v1 import cells_pb2, gateway_pb2
+from hemaserve.v1 import gateway_pb2
 from services.gateway.classify_cells import LocatedCell, RefusedCell
 from services.gateway.detect_cells import DetectionOptions
 from services.gateway.orders import (
     AnalyzeOptions,
-    CropForm,
     FieldOrder,
-    Priority,
     RefusedField,
     SmearOrder,
 )
@@ -23,6 +23,7 @@ from services.runtime.translate import (
     check_number,
     check_text,
     kinds_from_proto,
+    requested_encoding,
     type_from_proto,
 )
 
@@ -42,14 +43,6 @@ _PRIORITIES: Final[Mapping[int, Priority]] = {
     gateway_pb2.PRIORITY_ROUTINE: Priority.ROUTINE,
     gateway_pb2.PRIORITY_BATCH: Priority.BATCH,
 }
-_CROP_FORMS: Final[Mapping[int, CropForm]] = {
-    cells_pb2.CROP_ENCODING_UNSPECIFIED: CropForm.NONE,
-    cells_pb2.CROP_ENCODING_NONE: CropForm.NONE,
-    cells_pb2.CROP_ENCODING_RAW_RGB8: CropForm.RAW_RGB8,
-    cells_pb2.CROP_ENCODING_PNG: CropForm.PNG,
-    cells_pb2.CROP_ENCODING_JPEG: CropForm.JPEG,
-}
-_Choice = TypeVar("_Choice", Priority, CropForm)
 
 
 def field_order(message: gateway_pb2.Field, *, max_image_bytes: int, in_smear: bool = False) -> FieldOrder:
@@ -132,7 +125,9 @@ def analyze_options(message: gateway_pb2.AnalyzeOptions, *, path: str) -> Analyz
         model=check_text(message.model, field=f"{path}.model"),
         detector_model=check_text(message.detector_model, field=f"{path}.detector_model"),
         kinds=kinds_from_proto(message.kinds, field=f"{path}.kinds", default=[Kind.WBC]),
-        crop_form=crop_form(message.crop_encoding, field=f"{path}.crop_encoding"),
+        crop_encoding=requested_encoding(
+            message.crop_encoding, field=f"{path}.crop_encoding", default=CropEncoding.NONE
+        ),
     )
 
 
@@ -148,7 +143,9 @@ def detection_options(message: gateway_pb2.DetectCellsRequest) -> DetectionOptio
     return DetectionOptions(
         detector_model=check_text(message.detector_model, field="detector_model"),
         kinds=kinds_from_proto(message.kinds, field="kinds", default=Kind),
-        crop_form=crop_form(message.crop_encoding, field="crop_encoding"),
+        crop_encoding=requested_encoding(
+            message.crop_encoding, field="crop_encoding", default=CropEncoding.NONE
+        ),
         score_threshold=threshold,
     )
 
@@ -195,23 +192,10 @@ def priority(number: int, *, field: str = "priority") -> Priority:
     Raises:
         InvalidArgument: there is no such priority.
     """
-    return _choice(number, _PRIORITIES, field)
-
-
-def crop_form(number: int, *, field: str) -> CropForm:
-    """How returned cells carry their crops.
-
-    Raises:
-        InvalidArgument: there is no such encoding.
-    """
-    return _choice(number, _CROP_FORMS, field)
-
-
-def _choice(number: int, choices: Mapping[int, _Choice], field: str) -> _Choice:
-    if number not in choices:
-        allowed = ", ".join(dict.fromkeys(choice.name for choice in choices.values()))
+    if number not in _PRIORITIES:
+        allowed = ", ".join(priority.name for priority in Priority)
         raise InvalidArgument(field, str(number), allowed)
-    return choices[number]
+    return _PRIORITIES[number]
 
 
 def _check_image(image: bytes, path: str, max_bytes: int) -> None:

@@ -128,7 +128,7 @@ def _cell(cell: AnalyzedCell, left_out: Iterator[bool], options: AnalyzeOptions)
     return gateway_pb2.Cell(
         detection=cell.detection,
         classification=cell.classification,
-        crop=None if cell.crop is None else encoded(cell.crop, options.crop_form),
+        crop=None if cell.crop is None else encoded(cell.crop, options.crop_encoding),
         counted_elsewhere=tallied and next(left_out, False),
     )
 

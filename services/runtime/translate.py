@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from hemaserve.cells import CellType, Kind
+from hemaserve.crops import CropEncoding
 from hemaserve.errors import InvalidArgument
 from hemaserve.geometry import Box
 from hemaserve.v1 import cells_pb2
@@ -15,6 +16,10 @@ _TYPE_TO_PROTO: Final = {
     cell_type: cells_pb2.CellType.Value(f"CELL_TYPE_{cell_type.name}") for cell_type in CellType
 }
 _TYPE_FROM_PROTO: Final = {number: cell_type for cell_type, number in _TYPE_TO_PROTO.items()}
+_ENCODING_TO_PROTO: Final = {
+    encoding: cells_pb2.CropEncoding.Value(f"CROP_ENCODING_{encoding.name}") for encoding in CropEncoding
+}
+_ENCODING_FROM_PROTO: Final = {number: encoding for encoding, number in _ENCODING_TO_PROTO.items()}
 
 MAX_NAME_CHARS: Final = 128
 
@@ -41,6 +46,29 @@ def kinds_from_proto(numbers: Iterable[int], *, field: str, default: Iterable[Ki
             raise InvalidArgument(f"{field}[{index}]", str(number), ", ".join(kind.value for kind in Kind))
         kinds.add(kind)
     return frozenset(kinds or default)
+
+
+def encoding_to_proto(encoding: CropEncoding) -> cells_pb2.CropEncoding.ValueType:
+    return _ENCODING_TO_PROTO[encoding]
+
+
+def encoding_from_proto(number: int, *, default: CropEncoding) -> CropEncoding | None:
+    """The encoding, `default` for UNSPECIFIED, or None for values of a newer contract."""
+    if number == cells_pb2.CROP_ENCODING_UNSPECIFIED:
+        return default
+    return _ENCODING_FROM_PROTO.get(cells_pb2.CropEncoding.ValueType(number))
+
+
+def requested_encoding(number: int, *, field: str, default: CropEncoding) -> CropEncoding:
+    """The encoding that a request asks for, or `default` when it says nothing.
+
+    Raises:
+        InvalidArgument: there is no such encoding.
+    """
+    encoding = encoding_from_proto(number, default=default)
+    if encoding is None:
+        raise InvalidArgument(field, str(number), ", ".join(known.name for known in CropEncoding))
+    return encoding
 
 
 def type_to_proto(cell_type: CellType | None) -> cells_pb2.CellType.ValueType:

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from hemaserve.crops import CropEncoding
 from hemaserve.errors import InvalidArgument
 from hemaserve.imaging import resize
-from services.classifier.crops import CropEncoding, CropLimits, EncodedCrop, read_crop
+from services.classifier.crops import CropLimits, EncodedCrop, read_crop
 
 LIMITS = CropLimits(min_side_px=16, max_side_px=256)
 

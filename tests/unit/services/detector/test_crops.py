@@ -7,9 +7,10 @@ import pytest
 from PIL import Image
 
 from hemaserve.cells import Kind
+from hemaserve.crops import CropEncoding, encode_crop
 from hemaserve.geometry import Box
 from hemaserve.imaging import cut_crop
-from services.detector.crops import CropEncoding, CropOrder, encode, make_crop
+from services.detector.crops import CropOrder, make_crop
 
 BOX = Box(10, 12, 60, 55)
 
@@ -37,7 +38,7 @@ def test_png_loses_nothing(image):
 
 def test_jpeg_is_near_the_original_in_colour_too():
     smooth = np.stack([*np.meshgrid(np.arange(64) * 3, np.arange(64) * 3), np.full((64, 64), 90)], axis=-1)
-    file = Image.open(io.BytesIO(encode(smooth.astype(np.uint8), CropEncoding.JPEG)))
+    file = Image.open(io.BytesIO(encode_crop(smooth.astype(np.uint8), CropEncoding.JPEG)))
     assert file.format == "JPEG"
     assert np.abs(np.asarray(file).astype(int) - smooth).mean() < 2
 
@@ -46,4 +47,4 @@ def test_jpeg_is_near_the_original_in_colour_too():
 @pytest.mark.parametrize("size_px", [16, 96, 512])
 def test_no_crop_is_larger_than_its_order_says(encoding, size_px):
     noise = np.random.default_rng(2).integers(0, 256, (size_px, size_px, 3), np.uint8)
-    assert len(encode(noise, encoding)) <= order(encoding, size_px).most_bytes
+    assert len(encode_crop(noise, encoding)) <= order(encoding, size_px).most_bytes

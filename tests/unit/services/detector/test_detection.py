@@ -8,10 +8,11 @@ import pytest
 from PIL import Image
 
 from hemaserve.cells import Kind
+from hemaserve.crops import CropEncoding
 from hemaserve.errors import NotFound
 from hemaserve.geometry import Box
 from hemaserve.imaging import cut_crop
-from services.detector.crops import CropEncoding, CropOrder
+from services.detector.crops import CropOrder
 from services.detector.detection import DetectionOrder, named
 from services.detector.predictions import Candidates
 from services.runtime.remote import Deadline

@@ -3,9 +3,9 @@
 import pytest
 
 from hemaserve.cells import Kind
+from hemaserve.crops import CropEncoding
 from hemaserve.errors import InvalidArgument
 from hemaserve.v1 import cells_pb2, detector_pb2
-from services.detector.crops import CropEncoding
 from services.detector.requests import read_order
 
 NAN, INF = float("nan"), float("inf")

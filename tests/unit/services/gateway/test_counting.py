@@ -5,11 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hemaserve.cells import CellType, Kind
+from hemaserve.crops import CropEncoding
 from hemaserve.tally import FieldTally, SlidePosition, TalliedCell
 from hemaserve.v1 import cells_pb2, gateway_pb2
 from services.gateway.counting import tally_of
 from services.gateway.identity import field_result_id, smear_result_id
-from services.gateway.orders import AnalyzeOptions, CropForm, FieldOrder
+from services.gateway.orders import AnalyzeOptions, FieldOrder
 from services.gateway.pipeline import AnalyzedCell, FieldAnalysis
 from services.gateway.provenance import merge_provenances
 from services.gateway.requests import smear_order
@@ -88,7 +89,7 @@ def test_a_field_results_id_changes_with_all_that_its_answer_depends_on():
         ("s", FieldTally("f", 1, image_sha256="cd"), AnalyzeOptions(), provenance(), {}),
         ("s", FieldTally("f", 1, image_sha256="ab", degraded=True), AnalyzeOptions(), provenance(), {}),
         ("s", tally, AnalyzeOptions(model="vit"), provenance(), {}),
-        ("s", tally, AnalyzeOptions(crop_form=CropForm.PNG), provenance(), {}),
+        ("s", tally, AnalyzeOptions(crop_encoding=CropEncoding.PNG), provenance(), {}),
         ("s", tally, AnalyzeOptions(), provenance(detector="e"), {}),
         ("s", tally, AnalyzeOptions(), provenance(members=("vit",)), {}),
         ("s", tally, AnalyzeOptions(), provenance(), {"um_per_px": 0.25}),

@@ -7,11 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hemaserve.cells import CellType, Kind
+from hemaserve.crops import CropEncoding
 from hemaserve.errors import FailedPrecondition, InvalidArgument
+from hemaserve.results import Priority
 from hemaserve.tally import FieldTally, SlidePosition, TalliedCell
 from hemaserve.v1 import cells_pb2, gateway_pb2
 from services.gateway import requests, results
-from services.gateway.orders import AnalyzeOptions, CropForm, FieldOrder, Priority, RefusedField
+from services.gateway.orders import AnalyzeOptions, FieldOrder, RefusedField
 
 MAX = 1000
 
@@ -78,7 +80,7 @@ def test_the_least_scale_of_the_contract_is_allowed():
 def test_options_default_to_white_cells_without_crops():
     assert requests.analyze_options(gateway_pb2.AnalyzeOptions(), path="options") == AnalyzeOptions()
     assert AnalyzeOptions().kinds == {Kind.WBC}
-    assert AnalyzeOptions().crop_form is CropForm.NONE
+    assert AnalyzeOptions().crop_encoding is CropEncoding.NONE
 
 
 @pytest.mark.parametrize(
