@@ -95,7 +95,7 @@ the scores of WBC, RBC and platelet, not suppressed.
 
 | | |
 |---|---|
-| Licence | AGPL-3.0 (derives from Ultralytics' YOLO and its COCO weights) |
+| Licence | AGPL-3.0-only (derives from Ultralytics' YOLO and its COCO weights) |
 | Data | TXL-PBC (Gan & Li 2024, arXiv 2407.13214, MIT), four sources, fine-tuned from COCO |
 | Training | {_run(figures.training)} |
 | SHA-256 of `model.onnx` | `{digest}` |

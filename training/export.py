@@ -112,7 +112,7 @@ def export_detector(recipe: DetectorRecipe, *, untrained: bool = False) -> Path:
         "score_threshold": repr(min(thresholds.values())),
         **{f"score_threshold.{kind}": repr(threshold) for kind, threshold in thresholds.items()},
         "sha256": digest,
-        "licence": "AGPL-3.0",
+        "licence": "AGPL-3.0-only",
     }
     images = TensorSpec("images", "TYPE_UINT8", (detector.INPUT_PX, detector.INPUT_PX, 3))
     output = TensorSpec("predictions", "TYPE_FP32", predictions.shape[1:])

@@ -11,7 +11,9 @@ from services.runtime.settings import Address, ServiceSettings
 class ClassifierSettings(ServiceSettings):
     """Settings of the classifier: environment variables HEMASERVE_CLASSIFIER_*, or flags."""
 
-    model_config = SettingsConfigDict(env_prefix="HEMASERVE_CLASSIFIER_")
+    model_config = SettingsConfigDict(
+        env_prefix="HEMASERVE_CLASSIFIER_", cli_prog_name="python -m services.classifier"
+    )
 
     listen: Address = "127.0.0.1:50053"
     """Address to serve gRPC on; port 0 takes a free one."""

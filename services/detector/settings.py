@@ -13,7 +13,9 @@ from services.runtime.settings import Address, ServiceSettings
 class DetectorSettings(ServiceSettings):
     """Settings of the detector service."""
 
-    model_config = SettingsConfigDict(env_prefix="HEMASERVE_DETECTOR_")
+    model_config = SettingsConfigDict(
+        env_prefix="HEMASERVE_DETECTOR_", cli_prog_name="python -m services.detector"
+    )
 
     listen: Address = "127.0.0.1:50052"
     """Address to serve gRPC on; port 0 takes a free one."""

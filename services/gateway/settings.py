@@ -12,7 +12,9 @@ from services.runtime.settings import Address, ServiceSettings
 class GatewaySettings(ServiceSettings):
     """Settings of the gateway; environment variables begin with HEMASERVE_GATEWAY_."""
 
-    model_config = SettingsConfigDict(env_prefix="HEMASERVE_GATEWAY_")
+    model_config = SettingsConfigDict(
+        env_prefix="HEMASERVE_GATEWAY_", cli_prog_name="python -m services.gateway"
+    )
 
     listen: Address = "127.0.0.1:50051"
     """Address to serve gRPC on; port 0 takes a free one."""
