@@ -5,7 +5,7 @@ https://jfly.uni-koeln.de/color/). Unidentified cells are dashed and grey with a
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
@@ -132,11 +132,9 @@ def legend(cells: Iterable[Cell]) -> list[tuple[str, Colour, int]]:
 
 def _draw_box(draw: ImageDraw.ImageDraw, box: Box, colour: Colour, style: _Style, *, dashed: bool) -> None:
     # White on both sides keeps a box visible on every stain.
-    edges = (box.x0, box.y0, box.x1 - 1, box.y1 - 1)
+    edges = (box.x0, box.y0, max(box.x0, box.x1 - 1), max(box.y0, box.y1 - 1))
     halo = 1
     grown = (edges[0] - halo, edges[1] - halo, edges[2] + halo, edges[3] + halo)
-    if grown[2] <= grown[0] or grown[3] <= grown[1]:
-        return
     draw.rectangle(grown, outline=_PAPER, width=style.line + 2 * halo)
     if not dashed:
         draw.rectangle(edges, outline=colour, width=style.line)
@@ -273,6 +271,16 @@ def _draw_strip(
             (x + style.text_height + style.pad, y + row / 2), words, fill=_INK, font=style.font, anchor="lm"
         )
         x += width
-    notice = f"{title} - {NOTICE}" if title else NOTICE
+    room = size[0] - 4 * style.pad
     bottom = size[1] - style.pad - row / 2
-    draw.text((2 * style.pad, bottom), notice, fill=_INK, font=style.font, anchor="lm")
+    words = strip_text(title, lambda text: draw.textlength(text, style.font) <= room)
+    draw.text((2 * style.pad, bottom), words, fill=_INK, font=style.font, anchor="lm")
+
+
+def strip_text(title: str, fits: Callable[[str], bool]) -> str:
+    """The notice, and as much of the title as fits behind it."""
+    if not title:
+        return NOTICE
+    shortened = (f"{title[:end]}..." for end in range(len(title) - 1, 0, -1))
+    candidates = (f"{NOTICE} - {shown}" for shown in (title, *shortened))
+    return next(filter(fits, candidates), NOTICE)

@@ -124,3 +124,30 @@ def test_labels_of_cells_side_by_side_do_not_hide_each_other():
 def test_any_boxes_can_be_drawn(cells, identified):
     result = a_result([a_cell(box, identified=identified) for box in cells], 640, 480)
     assert picture.annotate(a_field(640, 480), result).size == picture.canvas_size(640, 480)
+
+
+@pytest.mark.parametrize("title", ["", "field.png", "a-very-long-name-" * 20])
+def test_the_notice_is_never_what_is_cut_off(title):
+    room = len(picture.NOTICE) + 20
+
+    words = picture.strip_text(title, lambda text: len(text) <= room)
+
+    assert words.startswith(picture.NOTICE)
+    assert len(words) <= room
+    assert title[:8] in words
+
+
+@pytest.mark.parametrize("side", [16, 60, 224, 575, 2000])
+def test_the_narrowest_picture_has_room_for_the_notice(side):
+    field = a_field(side, side)
+    with_notice = picture.annotate(field, a_result([], side, side))
+    # Ink in the last column would mean that the words go on beyond it.
+    assert (np.asarray(with_notice)[side:, -1] == 255).all()
+
+
+def test_a_box_thinner_than_a_pixel_at_the_edge_can_be_drawn():
+    cells = [a_cell(Box(0, 0.5, 1, 1))]
+
+    drawn = picture.annotate(a_field(32, 32), a_result(cells, 32, 32))
+
+    assert picture.COLOURS[CellType.LYMPHOCYTE] in pixels(drawn)
