@@ -16,8 +16,8 @@ from services.gateway.models import ModelDirectory
 from services.gateway.pipeline import FieldPipeline
 from services.gateway.servicer import SmearServicer
 from services.gateway.settings import GatewaySettings
-from services.gateway.tasks import task_group
 from services.runtime.remote import open_channel, remote_errors
+from services.runtime.tasks import task_group
 
 _CHECK_TIMEOUT_S = 1.0
 _SERVICE = gateway_pb2.DESCRIPTOR.services_by_name["SmearService"].full_name

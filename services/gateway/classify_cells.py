@@ -13,8 +13,8 @@ from hemaserve.v1 import cells_pb2, classifier_pb2
 from services.gateway.classifier import ClassificationStream, ClassifierClient, classification_of
 from services.gateway.models import CropShape, ModelDirectory
 from services.gateway.provenance import merge_provenances
-from services.gateway.tasks import task_group
 from services.runtime.remote import Deadline
+from services.runtime.tasks import task_group
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
-from services.gateway.tasks import task_group
+from services.runtime.tasks import task_group
 
 _Request = TypeVar("_Request")
 _Answer = TypeVar("_Answer")

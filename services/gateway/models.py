@@ -8,7 +8,7 @@ from hemaserve.errors import NotFound, Unavailable
 from hemaserve.v1 import cells_pb2
 from services.gateway.classifier import ClassifierClient
 from services.gateway.detector import DetectorClient
-from services.gateway.tasks import task_group
+from services.runtime.tasks import task_group
 
 
 @dataclass(frozen=True, slots=True)

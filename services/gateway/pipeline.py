@@ -16,8 +16,8 @@ from services.gateway.detector import DetectorClient
 from services.gateway.models import CropShape, ModelDirectory
 from services.gateway.orders import AnalyzeOptions, FieldOrder
 from services.gateway.provenance import merge_provenances
-from services.gateway.tasks import task_group
 from services.runtime.remote import Deadline
+from services.runtime.tasks import task_group
 from services.runtime.translate import kind_from_proto, kind_to_proto
 
 _REQUEST_PATHS: Final = {

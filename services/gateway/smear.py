@@ -13,8 +13,8 @@ from services.gateway.counting import tally_of
 from services.gateway.orders import FieldOrder, RefusedField, SmearOrder
 from services.gateway.pipeline import FieldAnalysis, FieldPipeline
 from services.gateway.provenance import merge_provenances
-from services.gateway.tasks import task_group
 from services.runtime.remote import Deadline
+from services.runtime.tasks import task_group
 
 _FIELD_FAULTS = (InvalidArgument, DeadlineExceeded, Internal)
 """Errors that one field is to blame for, or may be. All others concern every field: they end the stream, so that the

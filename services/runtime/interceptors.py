@@ -15,6 +15,7 @@ import structlog
 from hemaserve.errors import DomainError, Internal
 from services.runtime.errors import to_status
 from services.runtime.metrics import RpcMetrics
+from services.runtime.tasks import foremost
 
 _log = structlog.get_logger(__name__)
 
@@ -111,28 +112,16 @@ class _Call:
         """End the RPC with the status of `error`; raises, as grpc's abort does."""
         if isinstance(error, grpc.aio.AbortError):
             raise error
-        if isinstance(error, BaseExceptionGroup):
-            error = _only_cause(error)
-        if not isinstance(error, DomainError):
+        told = foremost(error) if isinstance(error, BaseExceptionGroup) else error
+        if not isinstance(told, DomainError):
             incident = uuid.uuid4().hex
             _log.error("unexpected error", method=self.method, incident=incident, exc_info=error)
-            error = Internal(f"an unexpected error; incident {incident}")
-        status = to_status(error)
+            told = Internal(f"an unexpected error; incident {incident}")
+        status = to_status(told)
         self.code = _CODE_BY_NUMBER[status.code]
-        _log.info("refused", method=self.method, code=self.code.name, reason=error.reason)
+        _log.info("refused", method=self.method, code=self.code.name, reason=told.reason)
         details = (("grpc-status-details-bin", status.SerializeToString()),)
         await context.abort(self.code, status.message, details)
 
 
 _CODE_BY_NUMBER = {code.value[0]: code for code in grpc.StatusCode}
-
-
-def _only_cause(group: BaseExceptionGroup[BaseException]) -> Exception:
-    """The domain error of a failed task group, or the group itself when there is none."""
-    domain = group.subgroup(DomainError)
-    while isinstance(domain, BaseExceptionGroup):
-        first = domain.exceptions[0]
-        if isinstance(first, DomainError):
-            return first
-        domain = first if isinstance(first, BaseExceptionGroup) else None
-    return group if isinstance(group, Exception) else Internal("an unexpected error")

@@ -7,7 +7,7 @@ import pytest
 from hemaserve.errors import Unavailable
 from services.gateway.in_order import answer_in_order
 from services.gateway.relay import relay
-from services.gateway.tasks import task_group
+from services.runtime.tasks import task_group
 
 
 async def fail(error: Exception) -> None:

@@ -17,8 +17,16 @@ async def task_group() -> AsyncIterator[asyncio.TaskGroup]:
         async with asyncio.TaskGroup() as group:
             yield group
     except BaseExceptionGroup as failures:
-        raise _foremost(failures.exceptions) from None
+        raise foremost(failures) from None
 
 
-def _foremost(failures: tuple[BaseException, ...]) -> BaseException:
-    return next((failure for failure in failures if isinstance(failure, DomainError)), failures[0])
+def foremost(failures: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The one of a group's failures, however deep, that stands for all: the first domain error, else the first."""
+    leaves = _leaves(failures)
+    return next((leaf for leaf in leaves if isinstance(leaf, DomainError)), leaves[0])
+
+
+def _leaves(failure: BaseException) -> list[BaseException]:
+    if isinstance(failure, BaseExceptionGroup):
+        return [leaf for inner in failure.exceptions for leaf in _leaves(inner)]
+    return [failure]

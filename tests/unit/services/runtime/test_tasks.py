@@ -1,0 +1,40 @@
+import asyncio
+
+import pytest
+
+from hemaserve.errors import NotFound
+from services.runtime.tasks import foremost, task_group
+
+
+def test_a_domain_error_stands_for_its_group_however_deep_it_lies():
+    told = NotFound("no such model")
+    group = BaseExceptionGroup("", [ValueError("a defect"), ExceptionGroup("", [KeyError("x"), told])])
+
+    assert foremost(group) is told
+
+
+def test_without_a_domain_error_the_first_failure_stands_for_its_group():
+    first = ValueError("a defect")
+
+    assert foremost(ExceptionGroup("", [ExceptionGroup("", [first]), KeyError("x")])) is first
+
+
+async def test_a_failing_task_cancels_the_others_and_is_raised_itself():
+    cancelled = asyncio.Event()
+
+    async def wait() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    async def fail() -> None:
+        raise NotFound("no such model")
+
+    with pytest.raises(NotFound):
+        async with task_group() as group:
+            group.create_task(wait())
+            await asyncio.sleep(0)
+            group.create_task(fail())
+
+    assert cancelled.is_set()
