@@ -31,10 +31,13 @@ async def test_a_failing_task_cancels_the_others_and_is_raised_itself():
     async def fail() -> None:
         raise NotFound("no such model")
 
-    with pytest.raises(NotFound):
+    async def both() -> None:
         async with task_group() as group:
             group.create_task(wait())
             await asyncio.sleep(0)
             group.create_task(fail())
+
+    with pytest.raises(NotFound):
+        await both()
 
     assert cancelled.is_set()
