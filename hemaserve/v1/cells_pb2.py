@@ -22,39 +22,50 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18hemaserve/v1/cells.proto\x12\x0chemaserve.v1\"A\n\x03\x42ox\x12\r\n\x05x0_px\x18\x01 \x01(\x02\x12\r\n\x05y0_px\x18\x02 \x01(\x02\x12\r\n\x05x1_px\x18\x03 \x01(\x02\x12\r\n\x05y1_px\x18\x04 \x01(\x02\"q\n\tDetection\x12\x0f\n\x07\x63\x65ll_id\x18\x01 \x01(\t\x12\x1e\n\x03\x62ox\x18\x02 \x01(\x0b\x32\x11.hemaserve.v1.Box\x12$\n\x04kind\x18\x03 \x01(\x0e\x32\x16.hemaserve.v1.CellKind\x12\r\n\x05score\x18\x04 \x01(\x02\"d\n\x04\x43rop\x12\x0f\n\x07\x63\x65ll_id\x18\x01 \x01(\t\x12\x0f\n\x07size_px\x18\x02 \x01(\r\x12,\n\x08\x65ncoding\x18\x03 \x01(\x0e\x32\x1a.hemaserve.v1.CropEncoding\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\"L\n\x0fTypeProbability\x12$\n\x04type\x18\x01 \x01(\x0e\x32\x16.hemaserve.v1.CellType\x12\x13\n\x0bprobability\x18\x02 \x01(\x02\"Y\n\rMemberOpinion\x12\r\n\x05model\x18\x01 \x01(\t\x12\x39\n\x12leaf_probabilities\x18\x02 \x03(\x0b\x32\x1d.hemaserve.v1.TypeProbability\"\x88\x02\n\x0e\x43lassification\x12\x12\n\nidentified\x18\x01 \x01(\x08\x12$\n\x04type\x18\x02 \x01(\x0e\x32\x16.hemaserve.v1.CellType\x12,\n\x0cprimary_type\x18\x03 \x01(\x0e\x32\x16.hemaserve.v1.CellType\x12\x13\n\x0bprobability\x18\x04 \x01(\x02\x12\x39\n\x12leaf_probabilities\x18\x05 \x03(\x0b\x32\x1d.hemaserve.v1.TypeProbability\x12,\n\x07members\x18\x06 \x03(\x0b\x32\x1b.hemaserve.v1.MemberOpinion\x12\x10\n\x08\x64\x65graded\x18\x07 \x01(\x08\"@\n\x0fModelProvenance\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06sha256\x18\x03 \x01(\t\"\x8f\x02\n\nProvenance\x12/\n\x08\x64\x65tector\x18\x01 \x01(\x0b\x32\x1d.hemaserve.v1.ModelProvenance\x12\x31\n\nclassifier\x18\x02 \x01(\x0b\x32\x1d.hemaserve.v1.ModelProvenance\x12.\n\x07members\x18\x03 \x03(\x0b\x32\x1d.hemaserve.v1.ModelProvenance\x12\x1d\n\x15preprocessing_version\x18\x04 \x01(\t\x12\x1a\n\x12identify_threshold\x18\x05 \x01(\x02\x12\x18\n\x10score_thresholds\x18\x06 \x03(\x02\x12\x18\n\x10software_version\x18\x07 \x01(\t\"\xc2\x02\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12%\n\x04task\x18\x03 \x01(\x0e\x32\x17.hemaserve.v1.ModelTask\x12\x31\n\nprovenance\x18\x04 \x01(\x0b\x32\x1d.hemaserve.v1.ModelProvenance\x12\r\n\x05ready\x18\x05 \x01(\x08\x12\x12\n\nis_default\x18\x06 \x01(\x08\x12\x15\n\rinput_size_px\x18\x07 \x01(\r\x12*\n\nleaf_types\x18\x08 \x03(\x0e\x32\x16.hemaserve.v1.CellType\x12%\n\x05kinds\x18\t \x03(\x0e\x32\x16.hemaserve.v1.CellKind\x12\x0f\n\x07members\x18\n \x03(\t\x12\x13\n\x0b\x63rop_margin\x18\x0b \x01(\x02\x12\x0f\n\x07licence\x18\x0c \x01(\t*c\n\x08\x43\x65llKind\x12\x19\n\x15\x43\x45LL_KIND_UNSPECIFIED\x10\x00\x12\x11\n\rCELL_KIND_WBC\x10\x01\x12\x11\n\rCELL_KIND_RBC\x10\x02\x12\x16\n\x12\x43\x45LL_KIND_PLATELET\x10\x03*\xf6\x03\n\x08\x43\x65llType\x12\x19\n\x15\x43\x45LL_TYPE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43\x45LL_TYPE_NEUTROPHIL\x10\x01\x12\x1d\n\x19\x43\x45LL_TYPE_NEUTROPHIL_BAND\x10\x02\x12\"\n\x1e\x43\x45LL_TYPE_NEUTROPHIL_SEGMENTED\x10\x03\x12\x18\n\x14\x43\x45LL_TYPE_LYMPHOCYTE\x10\x04\x12\x16\n\x12\x43\x45LL_TYPE_MONOCYTE\x10\x05\x12\x18\n\x14\x43\x45LL_TYPE_EOSINOPHIL\x10\x06\x12\x16\n\x12\x43\x45LL_TYPE_BASOPHIL\x10\x07\x12\"\n\x1e\x43\x45LL_TYPE_IMMATURE_GRANULOCYTE\x10\x08\x12\x1a\n\x16\x43\x45LL_TYPE_PROMYELOCYTE\x10\t\x12\x17\n\x13\x43\x45LL_TYPE_MYELOCYTE\x10\n\x12\x1b\n\x17\x43\x45LL_TYPE_METAMYELOCYTE\x10\x0b\x12\x1a\n\x16\x43\x45LL_TYPE_ERYTHROBLAST\x10\x0c\x12\x16\n\x12\x43\x45LL_TYPE_PLATELET\x10\r\x12\x13\n\x0f\x43\x45LL_TYPE_BLAST\x10\x0e\x12!\n\x1d\x43\x45LL_TYPE_REACTIVE_LYMPHOCYTE\x10\x0f\x12\x14\n\x10\x43\x45LL_TYPE_SMUDGE\x10\x10\x12\x16\n\x12\x43\x45LL_TYPE_ARTEFACT\x10\x11*\x90\x01\n\x0c\x43ropEncoding\x12\x1d\n\x19\x43ROP_ENCODING_UNSPECIFIED\x10\x00\x12\x16\n\x12\x43ROP_ENCODING_NONE\x10\x01\x12\x1a\n\x16\x43ROP_ENCODING_RAW_RGB8\x10\x02\x12\x15\n\x11\x43ROP_ENCODING_PNG\x10\x03\x12\x16\n\x12\x43ROP_ENCODING_JPEG\x10\x04*`\n\tModelTask\x12\x1a\n\x16MODEL_TASK_UNSPECIFIED\x10\x00\x12\x18\n\x14MODEL_TASK_DETECTION\x10\x01\x12\x1d\n\x19MODEL_TASK_CLASSIFICATION\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18hemaserve/v1/cells.proto\x12\x0chemaserve.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"A\n\x03\x42ox\x12\r\n\x05x0_px\x18\x01 \x01(\x02\x12\r\n\x05y0_px\x18\x02 \x01(\x02\x12\r\n\x05x1_px\x18\x03 \x01(\x02\x12\r\n\x05y1_px\x18\x04 \x01(\x02\"q\n\tDetection\x12\x0f\n\x07\x63\x65ll_id\x18\x01 \x01(\t\x12\x1e\n\x03\x62ox\x18\x02 \x01(\x0b\x32\x11.hemaserve.v1.Box\x12$\n\x04kind\x18\x03 \x01(\x0e\x32\x16.hemaserve.v1.CellKind\x12\r\n\x05score\x18\x04 \x01(\x02\"d\n\x04\x43rop\x12\x0f\n\x07\x63\x65ll_id\x18\x01 \x01(\t\x12\x0f\n\x07size_px\x18\x02 \x01(\r\x12,\n\x08\x65ncoding\x18\x03 \x01(\x0e\x32\x1a.hemaserve.v1.CropEncoding\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\"L\n\x0fTypeProbability\x12$\n\x04type\x18\x01 \x01(\x0e\x32\x16.hemaserve.v1.CellType\x12\x13\n\x0bprobability\x18\x02 \x01(\x02\"Y\n\rMemberOpinion\x12\r\n\x05model\x18\x01 \x01(\t\x12\x39\n\x12leaf_probabilities\x18\x02 \x03(\x0b\x32\x1d.hemaserve.v1.TypeProbability\"\x9a\x03\n\x0e\x43lassification\x12\x12\n\nidentified\x18\x01 \x01(\x08\x12$\n\x04type\x18\x02 \x01(\x0e\x32\x16.hemaserve.v1.CellType\x12,\n\x0cprimary_type\x18\x03 \x01(\x0e\x32\x16.hemaserve.v1.CellType\x12\x13\n\x0bprobability\x18\x04 \x01(\x02\x12\x39\n\x12leaf_probabilities\x18\x05 \x03(\x0b\x32\x1d.hemaserve.v1.TypeProbability\x12,\n\x07members\x18\x06 \x03(\x0b\x32\x1b.hemaserve.v1.MemberOpinion\x12\x10\n\x08\x64\x65graded\x18\x07 \x01(\x08\x12\x16\n\tood_score\x18\x08 \x01(\x02H\x00\x88\x01\x01\x12\x19\n\x0c\x64isagreement\x18\t \x01(\x02H\x01\x88\x01\x01\x12>\n\x14unidentified_reasons\x18\n \x03(\x0e\x32 .hemaserve.v1.UnidentifiedReasonB\x0c\n\n_ood_scoreB\x0f\n\r_disagreement\"@\n\x0fModelProvenance\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06sha256\x18\x03 \x01(\t\"\xd8\x03\n\nProvenance\x12/\n\x08\x64\x65tector\x18\x01 \x01(\x0b\x32\x1d.hemaserve.v1.ModelProvenance\x12\x31\n\nclassifier\x18\x02 \x01(\x0b\x32\x1d.hemaserve.v1.ModelProvenance\x12.\n\x07members\x18\x03 \x03(\x0b\x32\x1d.hemaserve.v1.ModelProvenance\x12\x1d\n\x15preprocessing_version\x18\x04 \x01(\t\x12\x1a\n\x12identify_threshold\x18\x05 \x01(\x02\x12\x18\n\x10score_thresholds\x18\x06 \x03(\x02\x12\x18\n\x10software_version\x18\x07 \x01(\t\x12\x39\n\x0csite_profile\x18\x08 \x01(\x0b\x32#.hemaserve.v1.SiteProfileProvenance\x12\x16\n\tood_limit\x18\t \x01(\x02H\x00\x88\x01\x01\x12\x1f\n\x12\x64isagreement_limit\x18\n \x01(\x02H\x01\x88\x01\x01\x12.\n\x07screens\x18\x0b \x03(\x0b\x32\x1d.hemaserve.v1.ModelProvenanceB\x0c\n\n_ood_limitB\x15\n\x13_disagreement_limit\"5\n\x15SiteProfileProvenance\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\t\"\x80\x01\n\x0bSiteProfile\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\t\x12\x0e\n\x06\x66ields\x18\x03 \x01(\r\x12\x13\n\x0bwhite_cells\x18\x04 \x01(\r\x12.\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"7\n\x11ScreenProbability\x12\r\n\x05\x63lass\x18\x01 \x01(\t\x12\x13\n\x0bprobability\x18\x02 \x01(\x02\"g\n\rScreenFinding\x12\x0f\n\x07\x66lagged\x18\x01 \x01(\x08\x12\x13\n\x0bprobability\x18\x02 \x01(\x02\x12\x30\n\x07\x63lasses\x18\x03 \x03(\x0b\x32\x1f.hemaserve.v1.ScreenProbability\"\xda\x02\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12%\n\x04task\x18\x03 \x01(\x0e\x32\x17.hemaserve.v1.ModelTask\x12\x31\n\nprovenance\x18\x04 \x01(\x0b\x32\x1d.hemaserve.v1.ModelProvenance\x12\r\n\x05ready\x18\x05 \x01(\x08\x12\x12\n\nis_default\x18\x06 \x01(\x08\x12\x15\n\rinput_size_px\x18\x07 \x01(\r\x12*\n\nleaf_types\x18\x08 \x03(\x0e\x32\x16.hemaserve.v1.CellType\x12%\n\x05kinds\x18\t \x03(\x0e\x32\x16.hemaserve.v1.CellKind\x12\x0f\n\x07members\x18\n \x03(\t\x12\x13\n\x0b\x63rop_margin\x18\x0b \x01(\x02\x12\x0f\n\x07licence\x18\x0c \x01(\t\x12\x16\n\x0escreen_classes\x18\r \x03(\t*c\n\x08\x43\x65llKind\x12\x19\n\x15\x43\x45LL_KIND_UNSPECIFIED\x10\x00\x12\x11\n\rCELL_KIND_WBC\x10\x01\x12\x11\n\rCELL_KIND_RBC\x10\x02\x12\x16\n\x12\x43\x45LL_KIND_PLATELET\x10\x03*\xf6\x03\n\x08\x43\x65llType\x12\x19\n\x15\x43\x45LL_TYPE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43\x45LL_TYPE_NEUTROPHIL\x10\x01\x12\x1d\n\x19\x43\x45LL_TYPE_NEUTROPHIL_BAND\x10\x02\x12\"\n\x1e\x43\x45LL_TYPE_NEUTROPHIL_SEGMENTED\x10\x03\x12\x18\n\x14\x43\x45LL_TYPE_LYMPHOCYTE\x10\x04\x12\x16\n\x12\x43\x45LL_TYPE_MONOCYTE\x10\x05\x12\x18\n\x14\x43\x45LL_TYPE_EOSINOPHIL\x10\x06\x12\x16\n\x12\x43\x45LL_TYPE_BASOPHIL\x10\x07\x12\"\n\x1e\x43\x45LL_TYPE_IMMATURE_GRANULOCYTE\x10\x08\x12\x1a\n\x16\x43\x45LL_TYPE_PROMYELOCYTE\x10\t\x12\x17\n\x13\x43\x45LL_TYPE_MYELOCYTE\x10\n\x12\x1b\n\x17\x43\x45LL_TYPE_METAMYELOCYTE\x10\x0b\x12\x1a\n\x16\x43\x45LL_TYPE_ERYTHROBLAST\x10\x0c\x12\x16\n\x12\x43\x45LL_TYPE_PLATELET\x10\r\x12\x13\n\x0f\x43\x45LL_TYPE_BLAST\x10\x0e\x12!\n\x1d\x43\x45LL_TYPE_REACTIVE_LYMPHOCYTE\x10\x0f\x12\x14\n\x10\x43\x45LL_TYPE_SMUDGE\x10\x10\x12\x16\n\x12\x43\x45LL_TYPE_ARTEFACT\x10\x11*\x90\x01\n\x0c\x43ropEncoding\x12\x1d\n\x19\x43ROP_ENCODING_UNSPECIFIED\x10\x00\x12\x16\n\x12\x43ROP_ENCODING_NONE\x10\x01\x12\x1a\n\x16\x43ROP_ENCODING_RAW_RGB8\x10\x02\x12\x15\n\x11\x43ROP_ENCODING_PNG\x10\x03\x12\x16\n\x12\x43ROP_ENCODING_JPEG\x10\x04*\xb9\x01\n\x12UnidentifiedReason\x12#\n\x1fUNIDENTIFIED_REASON_UNSPECIFIED\x10\x00\x12\'\n#UNIDENTIFIED_REASON_LOW_PROBABILITY\x10\x01\x12(\n$UNIDENTIFIED_REASON_MEMBERS_DISAGREE\x10\x02\x12+\n\'UNIDENTIFIED_REASON_OUT_OF_DISTRIBUTION\x10\x03*\x99\x01\n\tModelTask\x12\x1a\n\x16MODEL_TASK_UNSPECIFIED\x10\x00\x12\x18\n\x14MODEL_TASK_DETECTION\x10\x01\x12\x1d\n\x19MODEL_TASK_CLASSIFICATION\x10\x02\x12\x1b\n\x17MODEL_TASK_SCREEN_FIELD\x10\x03\x12\x1a\n\x16MODEL_TASK_SCREEN_CELL\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'hemaserve.v1.cells_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CELLKIND']._serialized_start=1427
-  _globals['_CELLKIND']._serialized_end=1526
-  _globals['_CELLTYPE']._serialized_start=1529
-  _globals['_CELLTYPE']._serialized_end=2031
-  _globals['_CROPENCODING']._serialized_start=2034
-  _globals['_CROPENCODING']._serialized_end=2178
-  _globals['_MODELTASK']._serialized_start=2180
-  _globals['_MODELTASK']._serialized_end=2276
-  _globals['_BOX']._serialized_start=42
-  _globals['_BOX']._serialized_end=107
-  _globals['_DETECTION']._serialized_start=109
-  _globals['_DETECTION']._serialized_end=222
-  _globals['_CROP']._serialized_start=224
-  _globals['_CROP']._serialized_end=324
-  _globals['_TYPEPROBABILITY']._serialized_start=326
-  _globals['_TYPEPROBABILITY']._serialized_end=402
-  _globals['_MEMBEROPINION']._serialized_start=404
-  _globals['_MEMBEROPINION']._serialized_end=493
-  _globals['_CLASSIFICATION']._serialized_start=496
-  _globals['_CLASSIFICATION']._serialized_end=760
-  _globals['_MODELPROVENANCE']._serialized_start=762
-  _globals['_MODELPROVENANCE']._serialized_end=826
-  _globals['_PROVENANCE']._serialized_start=829
-  _globals['_PROVENANCE']._serialized_end=1100
-  _globals['_MODEL']._serialized_start=1103
-  _globals['_MODEL']._serialized_end=1425
+  _globals['_CELLKIND']._serialized_start=2179
+  _globals['_CELLKIND']._serialized_end=2278
+  _globals['_CELLTYPE']._serialized_start=2281
+  _globals['_CELLTYPE']._serialized_end=2783
+  _globals['_CROPENCODING']._serialized_start=2786
+  _globals['_CROPENCODING']._serialized_end=2930
+  _globals['_UNIDENTIFIEDREASON']._serialized_start=2933
+  _globals['_UNIDENTIFIEDREASON']._serialized_end=3118
+  _globals['_MODELTASK']._serialized_start=3121
+  _globals['_MODELTASK']._serialized_end=3274
+  _globals['_BOX']._serialized_start=75
+  _globals['_BOX']._serialized_end=140
+  _globals['_DETECTION']._serialized_start=142
+  _globals['_DETECTION']._serialized_end=255
+  _globals['_CROP']._serialized_start=257
+  _globals['_CROP']._serialized_end=357
+  _globals['_TYPEPROBABILITY']._serialized_start=359
+  _globals['_TYPEPROBABILITY']._serialized_end=435
+  _globals['_MEMBEROPINION']._serialized_start=437
+  _globals['_MEMBEROPINION']._serialized_end=526
+  _globals['_CLASSIFICATION']._serialized_start=529
+  _globals['_CLASSIFICATION']._serialized_end=939
+  _globals['_MODELPROVENANCE']._serialized_start=941
+  _globals['_MODELPROVENANCE']._serialized_end=1005
+  _globals['_PROVENANCE']._serialized_start=1008
+  _globals['_PROVENANCE']._serialized_end=1480
+  _globals['_SITEPROFILEPROVENANCE']._serialized_start=1482
+  _globals['_SITEPROFILEPROVENANCE']._serialized_end=1535
+  _globals['_SITEPROFILE']._serialized_start=1538
+  _globals['_SITEPROFILE']._serialized_end=1666
+  _globals['_SCREENPROBABILITY']._serialized_start=1668
+  _globals['_SCREENPROBABILITY']._serialized_end=1723
+  _globals['_SCREENFINDING']._serialized_start=1725
+  _globals['_SCREENFINDING']._serialized_end=1828
+  _globals['_MODEL']._serialized_start=1831
+  _globals['_MODEL']._serialized_end=2177
 # @@protoc_insertion_point(module_scope)

@@ -6,6 +6,7 @@ What the services say about cells: kinds, types, boxes, crops, and where an answ
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
@@ -163,6 +164,34 @@ CROP_ENCODING_JPEG: CropEncoding.ValueType  # 4
 """A JPEG file, quality 95."""
 Global___CropEncoding: _TypeAlias = CropEncoding  # noqa: Y015
 
+class _UnidentifiedReason:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _UnidentifiedReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_UnidentifiedReason.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    UNIDENTIFIED_REASON_UNSPECIFIED: _UnidentifiedReason.ValueType  # 0
+    """Not said; never sent by HemaServe."""
+    UNIDENTIFIED_REASON_LOW_PROBABILITY: _UnidentifiedReason.ValueType  # 1
+    """The best type's probability is below the model's threshold."""
+    UNIDENTIFIED_REASON_MEMBERS_DISAGREE: _UnidentifiedReason.ValueType  # 2
+    """The members of the ensemble disagree by more than the model's limit."""
+    UNIDENTIFIED_REASON_OUT_OF_DISTRIBUTION: _UnidentifiedReason.ValueType  # 3
+    """The crop is unlike those that the networks learned from, by more than the model's limit."""
+
+class UnidentifiedReason(_UnidentifiedReason, metaclass=_UnidentifiedReasonEnumTypeWrapper):
+    """Why the classifier does not commit itself."""
+
+UNIDENTIFIED_REASON_UNSPECIFIED: UnidentifiedReason.ValueType  # 0
+"""Not said; never sent by HemaServe."""
+UNIDENTIFIED_REASON_LOW_PROBABILITY: UnidentifiedReason.ValueType  # 1
+"""The best type's probability is below the model's threshold."""
+UNIDENTIFIED_REASON_MEMBERS_DISAGREE: UnidentifiedReason.ValueType  # 2
+"""The members of the ensemble disagree by more than the model's limit."""
+UNIDENTIFIED_REASON_OUT_OF_DISTRIBUTION: UnidentifiedReason.ValueType  # 3
+"""The crop is unlike those that the networks learned from, by more than the model's limit."""
+Global___UnidentifiedReason: _TypeAlias = UnidentifiedReason  # noqa: Y015
+
 class _ModelTask:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -175,6 +204,10 @@ class _ModelTaskEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ModelTask.V
     """Finds cells in a field."""
     MODEL_TASK_CLASSIFICATION: _ModelTask.ValueType  # 2
     """Names the cell in a crop."""
+    MODEL_TASK_SCREEN_FIELD: _ModelTask.ValueType  # 3
+    """Says whether a field looks like leukemia."""
+    MODEL_TASK_SCREEN_CELL: _ModelTask.ValueType  # 4
+    """Says whether the cell in a crop looks like a blast."""
 
 class ModelTask(_ModelTask, metaclass=_ModelTaskEnumTypeWrapper):
     """What a model is for."""
@@ -185,6 +218,10 @@ MODEL_TASK_DETECTION: ModelTask.ValueType  # 1
 """Finds cells in a field."""
 MODEL_TASK_CLASSIFICATION: ModelTask.ValueType  # 2
 """Names the cell in a crop."""
+MODEL_TASK_SCREEN_FIELD: ModelTask.ValueType  # 3
+"""Says whether a field looks like leukemia."""
+MODEL_TASK_SCREEN_CELL: ModelTask.ValueType  # 4
+"""Says whether the cell in a crop looks like a blast."""
 Global___ModelTask: _TypeAlias = ModelTask  # noqa: Y015
 
 @_typing.final
@@ -360,6 +397,9 @@ class Classification(_message.Message):
     LEAF_PROBABILITIES_FIELD_NUMBER: _builtins.int
     MEMBERS_FIELD_NUMBER: _builtins.int
     DEGRADED_FIELD_NUMBER: _builtins.int
+    OOD_SCORE_FIELD_NUMBER: _builtins.int
+    DISAGREEMENT_FIELD_NUMBER: _builtins.int
+    UNIDENTIFIED_REASONS_FIELD_NUMBER: _builtins.int
     identified: _builtins.bool
     """Whether the classifier commits itself. When false, the cell is unidentified, and the types below are its best
     guess, to be shown as such and counted nowhere.
@@ -372,6 +412,14 @@ class Classification(_message.Message):
     """Calibrated probability of `primary_type`, 0 to 1: the sum over its leaves."""
     degraded: _builtins.bool
     """True when a member of the ensemble was missing or late, so that this is a subset's answer."""
+    ood_score: _builtins.float
+    """How unlike the crop is to those that the networks learned from: 0 is like the average of them, 1 one standard
+    deviation stranger than that. Absent when the model does not say.
+    """
+    disagreement: _builtins.float
+    """How far the members' probabilities of the primary types are apart: the greatest total variation distance between
+    two members, 0 (they agree) to 1. Absent for a single network, and when only one member answered.
+    """
     @_builtins.property
     def leaf_probabilities(self) -> _containers.RepeatedCompositeFieldContainer[Global___TypeProbability]:
         """Calibrated probabilities over the leaf types; they sum to 1."""
@@ -379,6 +427,10 @@ class Classification(_message.Message):
     @_builtins.property
     def members(self) -> _containers.RepeatedCompositeFieldContainer[Global___MemberOpinion]:
         """What each member said, when the model is an ensemble."""
+
+    @_builtins.property
+    def unidentified_reasons(self) -> _containers.RepeatedScalarFieldContainer[Global___UnidentifiedReason.ValueType]:
+        """Why the cell is unidentified; empty when it is identified."""
 
     def __init__(
         self,
@@ -390,12 +442,22 @@ class Classification(_message.Message):
         leaf_probabilities: _abc.Iterable[Global___TypeProbability] | None = ...,
         members: _abc.Iterable[Global___MemberOpinion] | None = ...,
         degraded: _builtins.bool = ...,
+        ood_score: _builtins.float | None = ...,
+        disagreement: _builtins.float | None = ...,
+        unidentified_reasons: _abc.Iterable[Global___UnidentifiedReason.ValueType] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_disagreement", b"_disagreement", "_ood_score", b"_ood_score", "disagreement", b"disagreement", "ood_score", b"ood_score"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["degraded", b"degraded", "identified", b"identified", "leaf_probabilities", b"leaf_probabilities", "members", b"members", "primary_type", b"primary_type", "probability", b"probability", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_disagreement", b"_disagreement", "_ood_score", b"_ood_score", "degraded", b"degraded", "disagreement", b"disagreement", "identified", b"identified", "leaf_probabilities", b"leaf_probabilities", "members", b"members", "ood_score", b"ood_score", "primary_type", b"primary_type", "probability", b"probability", "type", b"type", "unidentified_reasons", b"unidentified_reasons"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__disagreement: _TypeAlias = _typing.Literal["disagreement"]  # noqa: Y015
+    _WhichOneofArgType__disagreement: _TypeAlias = _typing.Literal["_disagreement", b"_disagreement"]  # noqa: Y015
+    _WhichOneofReturnType__ood_score: _TypeAlias = _typing.Literal["ood_score"]  # noqa: Y015
+    _WhichOneofArgType__ood_score: _TypeAlias = _typing.Literal["_ood_score", b"_ood_score"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__disagreement) -> _WhichOneofReturnType__disagreement | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ood_score) -> _WhichOneofReturnType__ood_score | None: ...
 
 Global___Classification: _TypeAlias = Classification  # noqa: Y015
 
@@ -442,12 +504,20 @@ class Provenance(_message.Message):
     IDENTIFY_THRESHOLD_FIELD_NUMBER: _builtins.int
     SCORE_THRESHOLDS_FIELD_NUMBER: _builtins.int
     SOFTWARE_VERSION_FIELD_NUMBER: _builtins.int
+    SITE_PROFILE_FIELD_NUMBER: _builtins.int
+    OOD_LIMIT_FIELD_NUMBER: _builtins.int
+    DISAGREEMENT_LIMIT_FIELD_NUMBER: _builtins.int
+    SCREENS_FIELD_NUMBER: _builtins.int
     preprocessing_version: _builtins.str
     """Version of the preprocessing: changes whenever a network would see other pixels for the same field."""
     identify_threshold: _builtins.float
     """Least probability of the primary type for a cell to count as identified, 0 to 1."""
     software_version: _builtins.str
     """Version of the HemaServe that gave the answer."""
+    ood_limit: _builtins.float
+    """A cell with a greater ood_score is unidentified; absent when the model has no such limit."""
+    disagreement_limit: _builtins.float
+    """A cell with a greater disagreement is unidentified; absent when the model has no such limit."""
     @_builtins.property
     def detector(self) -> Global___ModelProvenance:
         """The detector network; absent for cells that the caller located."""
@@ -464,6 +534,14 @@ class Provenance(_message.Message):
     def score_thresholds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """Detections below this score were dropped, 0 to 1, by kind in the order WBC, RBC, platelet."""
 
+    @_builtins.property
+    def site_profile(self) -> Global___SiteProfileProvenance:
+        """The site profile that corrected the crops; absent when none did."""
+
+    @_builtins.property
+    def screens(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelProvenance]:
+        """The networks of the leukemia screen that answered; empty when it was not asked for."""
+
     def __init__(
         self,
         *,
@@ -474,14 +552,148 @@ class Provenance(_message.Message):
         identify_threshold: _builtins.float = ...,
         score_thresholds: _abc.Iterable[_builtins.float] | None = ...,
         software_version: _builtins.str = ...,
+        site_profile: Global___SiteProfileProvenance | None = ...,
+        ood_limit: _builtins.float | None = ...,
+        disagreement_limit: _builtins.float | None = ...,
+        screens: _abc.Iterable[Global___ModelProvenance] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["classifier", b"classifier", "detector", b"detector"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_disagreement_limit", b"_disagreement_limit", "_ood_limit", b"_ood_limit", "classifier", b"classifier", "detector", b"detector", "disagreement_limit", b"disagreement_limit", "ood_limit", b"ood_limit", "site_profile", b"site_profile"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["classifier", b"classifier", "detector", b"detector", "identify_threshold", b"identify_threshold", "members", b"members", "preprocessing_version", b"preprocessing_version", "score_thresholds", b"score_thresholds", "software_version", b"software_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_disagreement_limit", b"_disagreement_limit", "_ood_limit", b"_ood_limit", "classifier", b"classifier", "detector", b"detector", "disagreement_limit", b"disagreement_limit", "identify_threshold", b"identify_threshold", "members", b"members", "ood_limit", b"ood_limit", "preprocessing_version", b"preprocessing_version", "score_thresholds", b"score_thresholds", "screens", b"screens", "site_profile", b"site_profile", "software_version", b"software_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__disagreement_limit: _TypeAlias = _typing.Literal["disagreement_limit"]  # noqa: Y015
+    _WhichOneofArgType__disagreement_limit: _TypeAlias = _typing.Literal["_disagreement_limit", b"_disagreement_limit"]  # noqa: Y015
+    _WhichOneofReturnType__ood_limit: _TypeAlias = _typing.Literal["ood_limit"]  # noqa: Y015
+    _WhichOneofArgType__ood_limit: _TypeAlias = _typing.Literal["_ood_limit", b"_ood_limit"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__disagreement_limit) -> _WhichOneofReturnType__disagreement_limit | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ood_limit) -> _WhichOneofReturnType__ood_limit | None: ...
+
+Global___Provenance: _TypeAlias = Provenance  # noqa: Y015
+
+@_typing.final
+class SiteProfileProvenance(_message.Message):
+    """Which site profile, exactly, corrected the crops."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name as in ListSiteProfiles."""
+    sha256: _builtins.str
+    """SHA-256 of the profile's file, in lower-case hexadecimal."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        sha256: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "sha256", b"sha256"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Provenance: _TypeAlias = Provenance  # noqa: Y015
+Global___SiteProfileProvenance: _TypeAlias = SiteProfileProvenance  # noqa: Y015
+
+@_typing.final
+class SiteProfile(_message.Message):
+    """What a site profile is: a correction of the colours of one laboratory's photographs, learned from its fields."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    FIELDS_FIELD_NUMBER: _builtins.int
+    WHITE_CELLS_FIELD_NUMBER: _builtins.int
+    CREATED_AT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name to use in requests."""
+    sha256: _builtins.str
+    """SHA-256 of the profile's file, in lower-case hexadecimal."""
+    fields: _builtins.int
+    """How many fields it was learned from."""
+    white_cells: _builtins.int
+    """How many white cells these showed."""
+    @_builtins.property
+    def created_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was learned."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        sha256: _builtins.str = ...,
+        fields: _builtins.int = ...,
+        white_cells: _builtins.int = ...,
+        created_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "fields", b"fields", "name", b"name", "sha256", b"sha256", "white_cells", b"white_cells"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SiteProfile: _TypeAlias = SiteProfile  # noqa: Y015
+
+@_typing.final
+class ScreenProbability(_message.Message):
+    """Which classes a screening network tells apart, with their probabilities."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLASS_FIELD_NUMBER: _builtins.int
+    PROBABILITY_FIELD_NUMBER: _builtins.int
+    probability: _builtins.float
+    """Calibrated probability, 0 to 1."""
+    def __init__(
+        self,
+        *,
+        probability: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["class", b"class", "probability", b"probability"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ScreenProbability: _TypeAlias = ScreenProbability  # noqa: Y015
+
+@_typing.final
+class ScreenFinding(_message.Message):
+    """What the leukemia screen says about a field or a cell: a reason to look, never a diagnosis."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FLAGGED_FIELD_NUMBER: _builtins.int
+    PROBABILITY_FIELD_NUMBER: _builtins.int
+    CLASSES_FIELD_NUMBER: _builtins.int
+    flagged: _builtins.bool
+    """Whether this should be looked at by a person: `probability` reaches the network's threshold. Says nothing about
+    the type that the classifier gives, and is never suppressed by it.
+    """
+    probability: _builtins.float
+    """Calibrated probability, 0 to 1, of the classes that flag: what looks malignant or blast-like."""
+    @_builtins.property
+    def classes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ScreenProbability]:
+        """All classes; they sum to 1."""
+
+    def __init__(
+        self,
+        *,
+        flagged: _builtins.bool = ...,
+        probability: _builtins.float = ...,
+        classes: _abc.Iterable[Global___ScreenProbability] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["classes", b"classes", "flagged", b"flagged", "probability", b"probability"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ScreenFinding: _TypeAlias = ScreenFinding  # noqa: Y015
 
 @_typing.final
 class Model(_message.Message):
@@ -501,6 +713,7 @@ class Model(_message.Message):
     MEMBERS_FIELD_NUMBER: _builtins.int
     CROP_MARGIN_FIELD_NUMBER: _builtins.int
     LICENCE_FIELD_NUMBER: _builtins.int
+    SCREEN_CLASSES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name to use in requests."""
     title: _builtins.str
@@ -533,6 +746,10 @@ class Model(_message.Message):
     def members(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of its members, when it is an ensemble."""
 
+    @_builtins.property
+    def screen_classes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Classes that it tells apart; screening only."""
+
     def __init__(
         self,
         *,
@@ -548,10 +765,11 @@ class Model(_message.Message):
         members: _abc.Iterable[_builtins.str] | None = ...,
         crop_margin: _builtins.float = ...,
         licence: _builtins.str = ...,
+        screen_classes: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["provenance", b"provenance"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["crop_margin", b"crop_margin", "input_size_px", b"input_size_px", "is_default", b"is_default", "kinds", b"kinds", "leaf_types", b"leaf_types", "licence", b"licence", "members", b"members", "name", b"name", "provenance", b"provenance", "ready", b"ready", "task", b"task", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["crop_margin", b"crop_margin", "input_size_px", b"input_size_px", "is_default", b"is_default", "kinds", b"kinds", "leaf_types", b"leaf_types", "licence", b"licence", "members", b"members", "name", b"name", "provenance", b"provenance", "ready", b"ready", "screen_classes", b"screen_classes", "task", b"task", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -28,8 +28,11 @@ class ClassifyRequest(_message.Message):
 
     MODEL_FIELD_NUMBER: _builtins.int
     CELLS_FIELD_NUMBER: _builtins.int
+    SITE_PROFILE_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Model to use; default: the service's default. May differ from request to request."""
+    site_profile: _builtins.str
+    """Name of the site profile that corrects the crops' colours; default: none."""
     @_builtins.property
     def cells(self) -> _containers.RepeatedCompositeFieldContainer[Global___CellToClassify]:
         """Crops to name."""
@@ -39,10 +42,11 @@ class ClassifyRequest(_message.Message):
         *,
         model: _builtins.str = ...,
         cells: _abc.Iterable[Global___CellToClassify] | None = ...,
+        site_profile: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cells", b"cells", "model", b"model"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cells", b"cells", "model", b"model", "site_profile", b"site_profile"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -157,6 +161,189 @@ class ClassifiedCell(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_outcome) -> _WhichOneofReturnType_outcome | None: ...
 
 Global___ClassifiedCell: _TypeAlias = ClassifiedCell  # noqa: Y015
+
+@_typing.final
+class ScreenCellsRequest(_message.Message):
+    """Some crops to screen, below 4 MiB in all, at most 256 of them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CELLS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def cells(self) -> _containers.RepeatedCompositeFieldContainer[Global___CellToClassify]:
+        """Crops to screen."""
+
+    def __init__(
+        self,
+        *,
+        cells: _abc.Iterable[Global___CellToClassify] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cells", b"cells"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ScreenCellsRequest: _TypeAlias = ScreenCellsRequest  # noqa: Y015
+
+@_typing.final
+class ScreenCellsResponse(_message.Message):
+    """Answers to one request: as many as it had cells, in the same order."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CELLS_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def cells(self) -> _containers.RepeatedCompositeFieldContainer[Global___ScreenedCell]:
+        """One for each cell."""
+
+    @_builtins.property
+    def model(self) -> _cells_pb2.ModelProvenance:
+        """The network that answered."""
+
+    def __init__(
+        self,
+        *,
+        cells: _abc.Iterable[Global___ScreenedCell] | None = ...,
+        model: _cells_pb2.ModelProvenance | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cells", b"cells", "model", b"model"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ScreenCellsResponse: _TypeAlias = ScreenCellsResponse  # noqa: Y015
+
+@_typing.final
+class ScreenedCell(_message.Message):
+    """The screen's answer for one cell."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CELL_ID_FIELD_NUMBER: _builtins.int
+    FINDING_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    cell_id: _builtins.str
+    """The cell's id, as in the request."""
+    @_builtins.property
+    def finding(self) -> _cells_pb2.ScreenFinding:
+        """What the screen says."""
+
+    @_builtins.property
+    def error(self) -> _status_pb2.Status:
+        """Why it could not be screened."""
+
+    def __init__(
+        self,
+        *,
+        cell_id: _builtins.str = ...,
+        finding: _cells_pb2.ScreenFinding | None = ...,
+        error: _status_pb2.Status | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "finding", b"finding", "outcome", b"outcome"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cell_id", b"cell_id", "error", b"error", "finding", b"finding", "outcome", b"outcome"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["finding", "error"]  # noqa: Y015
+    _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_outcome) -> _WhichOneofReturnType_outcome | None: ...
+
+Global___ScreenedCell: _TypeAlias = ScreenedCell  # noqa: Y015
+
+@_typing.final
+class ScreenFieldRequest(_message.Message):
+    """One field to screen."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IMAGE_FIELD_NUMBER: _builtins.int
+    image: _builtins.bytes
+    """A JPEG, PNG, TIFF, BMP or WebP file, 8 bits a channel, grey or RGB. Required."""
+    def __init__(
+        self,
+        *,
+        image: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["image", b"image"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ScreenFieldRequest: _TypeAlias = ScreenFieldRequest  # noqa: Y015
+
+@_typing.final
+class ScreenFieldResponse(_message.Message):
+    """The screen's answer for a field."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FINDING_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def finding(self) -> _cells_pb2.ScreenFinding:
+        """What the screen says."""
+
+    @_builtins.property
+    def model(self) -> _cells_pb2.ModelProvenance:
+        """The network that answered."""
+
+    def __init__(
+        self,
+        *,
+        finding: _cells_pb2.ScreenFinding | None = ...,
+        model: _cells_pb2.ModelProvenance | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["finding", b"finding", "model", b"model"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["finding", b"finding", "model", b"model"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ScreenFieldResponse: _TypeAlias = ScreenFieldResponse  # noqa: Y015
+
+@_typing.final
+class ListClassifierSiteProfilesRequest(_message.Message):
+    """Asks for the site profiles."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListClassifierSiteProfilesRequest: _TypeAlias = ListClassifierSiteProfilesRequest  # noqa: Y015
+
+@_typing.final
+class ListClassifierSiteProfilesResponse(_message.Message):
+    """The site profiles."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SITE_PROFILES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def site_profiles(self) -> _containers.RepeatedCompositeFieldContainer[_cells_pb2.SiteProfile]:
+        """Profiles, by name."""
+
+    def __init__(
+        self,
+        *,
+        site_profiles: _abc.Iterable[_cells_pb2.SiteProfile] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["site_profiles", b"site_profiles"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListClassifierSiteProfilesResponse: _TypeAlias = ListClassifierSiteProfilesResponse  # noqa: Y015
 
 @_typing.final
 class ListClassifiersRequest(_message.Message):

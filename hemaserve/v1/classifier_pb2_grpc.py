@@ -40,10 +40,25 @@ class ClassifierServiceStub:
                 request_serializer=hemaserve_dot_v1_dot_classifier__pb2.ClassifyRequest.SerializeToString,
                 response_deserializer=hemaserve_dot_v1_dot_classifier__pb2.ClassifyResponse.FromString,
                 _registered_method=True)
+        self.ScreenCells = channel.stream_stream(
+                '/hemaserve.v1.ClassifierService/ScreenCells',
+                request_serializer=hemaserve_dot_v1_dot_classifier__pb2.ScreenCellsRequest.SerializeToString,
+                response_deserializer=hemaserve_dot_v1_dot_classifier__pb2.ScreenCellsResponse.FromString,
+                _registered_method=True)
+        self.ScreenField = channel.unary_unary(
+                '/hemaserve.v1.ClassifierService/ScreenField',
+                request_serializer=hemaserve_dot_v1_dot_classifier__pb2.ScreenFieldRequest.SerializeToString,
+                response_deserializer=hemaserve_dot_v1_dot_classifier__pb2.ScreenFieldResponse.FromString,
+                _registered_method=True)
         self.ListClassifiers = channel.unary_unary(
                 '/hemaserve.v1.ClassifierService/ListClassifiers',
                 request_serializer=hemaserve_dot_v1_dot_classifier__pb2.ListClassifiersRequest.SerializeToString,
                 response_deserializer=hemaserve_dot_v1_dot_classifier__pb2.ListClassifiersResponse.FromString,
+                _registered_method=True)
+        self.ListClassifierSiteProfiles = channel.unary_unary(
+                '/hemaserve.v1.ClassifierService/ListClassifierSiteProfiles',
+                request_serializer=hemaserve_dot_v1_dot_classifier__pb2.ListClassifierSiteProfilesRequest.SerializeToString,
+                response_deserializer=hemaserve_dot_v1_dot_classifier__pb2.ListClassifierSiteProfilesResponse.FromString,
                 _registered_method=True)
 
 
@@ -59,8 +74,29 @@ class ClassifierServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ScreenCells(self, request_iterator, context):
+        """The leukemia screen of cells: crops in, findings out, in the order of the requests, one response for each request.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ScreenField(self, request, context):
+        """The leukemia screen of one field.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListClassifiers(self, request, context):
-        """The classification models that can be named in a request.
+        """The classification and screening models.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListClassifierSiteProfiles(self, request, context):
+        """The site profiles that can be named in a request.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -74,10 +110,25 @@ def add_ClassifierServiceServicer_to_server(servicer, server):
                     request_deserializer=hemaserve_dot_v1_dot_classifier__pb2.ClassifyRequest.FromString,
                     response_serializer=hemaserve_dot_v1_dot_classifier__pb2.ClassifyResponse.SerializeToString,
             ),
+            'ScreenCells': grpc.stream_stream_rpc_method_handler(
+                    servicer.ScreenCells,
+                    request_deserializer=hemaserve_dot_v1_dot_classifier__pb2.ScreenCellsRequest.FromString,
+                    response_serializer=hemaserve_dot_v1_dot_classifier__pb2.ScreenCellsResponse.SerializeToString,
+            ),
+            'ScreenField': grpc.unary_unary_rpc_method_handler(
+                    servicer.ScreenField,
+                    request_deserializer=hemaserve_dot_v1_dot_classifier__pb2.ScreenFieldRequest.FromString,
+                    response_serializer=hemaserve_dot_v1_dot_classifier__pb2.ScreenFieldResponse.SerializeToString,
+            ),
             'ListClassifiers': grpc.unary_unary_rpc_method_handler(
                     servicer.ListClassifiers,
                     request_deserializer=hemaserve_dot_v1_dot_classifier__pb2.ListClassifiersRequest.FromString,
                     response_serializer=hemaserve_dot_v1_dot_classifier__pb2.ListClassifiersResponse.SerializeToString,
+            ),
+            'ListClassifierSiteProfiles': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListClassifierSiteProfiles,
+                    request_deserializer=hemaserve_dot_v1_dot_classifier__pb2.ListClassifierSiteProfilesRequest.FromString,
+                    response_serializer=hemaserve_dot_v1_dot_classifier__pb2.ListClassifierSiteProfilesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -119,6 +170,60 @@ class ClassifierService:
             _registered_method=True)
 
     @staticmethod
+    def ScreenCells(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/hemaserve.v1.ClassifierService/ScreenCells',
+            hemaserve_dot_v1_dot_classifier__pb2.ScreenCellsRequest.SerializeToString,
+            hemaserve_dot_v1_dot_classifier__pb2.ScreenCellsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ScreenField(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hemaserve.v1.ClassifierService/ScreenField',
+            hemaserve_dot_v1_dot_classifier__pb2.ScreenFieldRequest.SerializeToString,
+            hemaserve_dot_v1_dot_classifier__pb2.ScreenFieldResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ListClassifiers(request,
             target,
             options=(),
@@ -135,6 +240,33 @@ class ClassifierService:
             '/hemaserve.v1.ClassifierService/ListClassifiers',
             hemaserve_dot_v1_dot_classifier__pb2.ListClassifiersRequest.SerializeToString,
             hemaserve_dot_v1_dot_classifier__pb2.ListClassifiersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListClassifierSiteProfiles(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hemaserve.v1.ClassifierService/ListClassifierSiteProfiles',
+            hemaserve_dot_v1_dot_classifier__pb2.ListClassifierSiteProfilesRequest.SerializeToString,
+            hemaserve_dot_v1_dot_classifier__pb2.ListClassifierSiteProfilesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -37,8 +37,14 @@ class ClassifierServiceStub:
     """Crops in, classifications out as they are ready: in the order of the requests, one response for each request. A
     crop that cannot be read gets an error of its own and harms no other.
     """
+    ScreenCells: _grpc.StreamStreamMultiCallable[_classifier_pb2.ScreenCellsRequest, _classifier_pb2.ScreenCellsResponse]
+    """The leukemia screen of cells: crops in, findings out, in the order of the requests, one response for each request."""
+    ScreenField: _grpc.UnaryUnaryMultiCallable[_classifier_pb2.ScreenFieldRequest, _classifier_pb2.ScreenFieldResponse]
+    """The leukemia screen of one field."""
     ListClassifiers: _grpc.UnaryUnaryMultiCallable[_classifier_pb2.ListClassifiersRequest, _classifier_pb2.ListClassifiersResponse]
-    """The classification models that can be named in a request."""
+    """The classification and screening models."""
+    ListClassifierSiteProfiles: _grpc.UnaryUnaryMultiCallable[_classifier_pb2.ListClassifierSiteProfilesRequest, _classifier_pb2.ListClassifierSiteProfilesResponse]
+    """The site profiles that can be named in a request."""
 
 @_typing.type_check_only
 class ClassifierServiceAsyncStub(ClassifierServiceStub):
@@ -49,8 +55,14 @@ class ClassifierServiceAsyncStub(ClassifierServiceStub):
     """Crops in, classifications out as they are ready: in the order of the requests, one response for each request. A
     crop that cannot be read gets an error of its own and harms no other.
     """
+    ScreenCells: _aio.StreamStreamMultiCallable[_classifier_pb2.ScreenCellsRequest, _classifier_pb2.ScreenCellsResponse]  # type: ignore[assignment]
+    """The leukemia screen of cells: crops in, findings out, in the order of the requests, one response for each request."""
+    ScreenField: _aio.UnaryUnaryMultiCallable[_classifier_pb2.ScreenFieldRequest, _classifier_pb2.ScreenFieldResponse]  # type: ignore[assignment]
+    """The leukemia screen of one field."""
     ListClassifiers: _aio.UnaryUnaryMultiCallable[_classifier_pb2.ListClassifiersRequest, _classifier_pb2.ListClassifiersResponse]  # type: ignore[assignment]
-    """The classification models that can be named in a request."""
+    """The classification and screening models."""
+    ListClassifierSiteProfiles: _aio.UnaryUnaryMultiCallable[_classifier_pb2.ListClassifierSiteProfilesRequest, _classifier_pb2.ListClassifierSiteProfilesResponse]  # type: ignore[assignment]
+    """The site profiles that can be named in a request."""
 
 class ClassifierServiceServicer(metaclass=_abc_1.ABCMeta):
     """Names cells from their crops. Stateless."""
@@ -66,11 +78,35 @@ class ClassifierServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def ScreenCells(
+        self,
+        request_iterator: _MaybeAsyncIterator[_classifier_pb2.ScreenCellsRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_classifier_pb2.ScreenCellsResponse], _abc.AsyncIterator[_classifier_pb2.ScreenCellsResponse]]:
+        """The leukemia screen of cells: crops in, findings out, in the order of the requests, one response for each request."""
+
+    @_abc_1.abstractmethod
+    def ScreenField(
+        self,
+        request: _classifier_pb2.ScreenFieldRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_classifier_pb2.ScreenFieldResponse, _abc.Awaitable[_classifier_pb2.ScreenFieldResponse]]:
+        """The leukemia screen of one field."""
+
+    @_abc_1.abstractmethod
     def ListClassifiers(
         self,
         request: _classifier_pb2.ListClassifiersRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_classifier_pb2.ListClassifiersResponse, _abc.Awaitable[_classifier_pb2.ListClassifiersResponse]]:
-        """The classification models that can be named in a request."""
+        """The classification and screening models."""
+
+    @_abc_1.abstractmethod
+    def ListClassifierSiteProfiles(
+        self,
+        request: _classifier_pb2.ListClassifierSiteProfilesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_classifier_pb2.ListClassifierSiteProfilesResponse, _abc.Awaitable[_classifier_pb2.ListClassifierSiteProfilesResponse]]:
+        """The site profiles that can be named in a request."""
 
 def add_ClassifierServiceServicer_to_server(servicer: ClassifierServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

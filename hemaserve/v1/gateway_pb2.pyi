@@ -94,6 +94,8 @@ class _ReviewReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReviewRe
     """An ensemble answered without all its members."""
     REVIEW_REASON_FAILED_FIELDS: _ReviewReason.ValueType  # 4
     """One or more fields could not be analysed."""
+    REVIEW_REASON_SCREEN_FLAGGED: _ReviewReason.ValueType  # 5
+    """The leukemia screen flagged a field or a cell."""
 
 class ReviewReason(_ReviewReason, metaclass=_ReviewReasonEnumTypeWrapper):
     """Why a result should be looked at before anything else."""
@@ -108,6 +110,8 @@ REVIEW_REASON_DEGRADED: ReviewReason.ValueType  # 3
 """An ensemble answered without all its members."""
 REVIEW_REASON_FAILED_FIELDS: ReviewReason.ValueType  # 4
 """One or more fields could not be analysed."""
+REVIEW_REASON_SCREEN_FLAGGED: ReviewReason.ValueType  # 5
+"""The leukemia screen flagged a field or a cell."""
 Global___ReviewReason: _TypeAlias = ReviewReason  # noqa: Y015
 
 class _SmearEnd:
@@ -180,7 +184,7 @@ class Acquisition(_message.Message):
     stain: _builtins.str
     """Stain, e.g. "may-gruenwald-giemsa"; at most 64 characters."""
     site_profile: _builtins.str
-    """Name of the site's profile; at most 64 characters."""
+    """Name of the site's profile, as in ListSiteProfiles; default: none. At most 64 characters."""
     @_builtins.property
     def acquired_at(self) -> _timestamp_pb2.Timestamp:
         """When the photograph was taken."""
@@ -252,12 +256,15 @@ class AnalyzeOptions(_message.Message):
     DETECTOR_MODEL_FIELD_NUMBER: _builtins.int
     KINDS_FIELD_NUMBER: _builtins.int
     CROP_ENCODING_FIELD_NUMBER: _builtins.int
+    SCREEN_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Classification model; default: the service's default."""
     detector_model: _builtins.str
     """Detection model; default: the service's default."""
     crop_encoding: _cells_pb2.CropEncoding.ValueType
     """Whether each returned cell carries its crop, and how; default: NONE."""
+    screen: _builtins.bool
+    """Whether to run the leukemia screen as well; default: no. Needs the screening networks to be loaded."""
     @_builtins.property
     def kinds(self) -> _containers.RepeatedScalarFieldContainer[_cells_pb2.CellKind.ValueType]:
         """Kinds whose cells are classified and returned; default: WBC."""
@@ -269,10 +276,11 @@ class AnalyzeOptions(_message.Message):
         detector_model: _builtins.str = ...,
         kinds: _abc.Iterable[_cells_pb2.CellKind.ValueType] | None = ...,
         crop_encoding: _cells_pb2.CropEncoding.ValueType = ...,
+        screen: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["crop_encoding", b"crop_encoding", "detector_model", b"detector_model", "kinds", b"kinds", "model", b"model"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["crop_encoding", b"crop_encoding", "detector_model", b"detector_model", "kinds", b"kinds", "model", b"model", "screen", b"screen"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -352,6 +360,7 @@ class Cell(_message.Message):
     CLASSIFICATION_FIELD_NUMBER: _builtins.int
     CROP_FIELD_NUMBER: _builtins.int
     COUNTED_ELSEWHERE_FIELD_NUMBER: _builtins.int
+    SCREEN_FIELD_NUMBER: _builtins.int
     counted_elsewhere: _builtins.bool
     """Whether the cell was left out of the count because an overlapping field, counted before, shows it too. A result is
     sent before its field is counted when earlier fields are not done yet; then this is false, and only
@@ -369,6 +378,10 @@ class Cell(_message.Message):
     def crop(self) -> _cells_pb2.Crop:
         """The crop, where asked for."""
 
+    @_builtins.property
+    def screen(self) -> _cells_pb2.ScreenFinding:
+        """What the leukemia screen says about the cell, where asked for."""
+
     def __init__(
         self,
         *,
@@ -376,10 +389,11 @@ class Cell(_message.Message):
         classification: _cells_pb2.Classification | None = ...,
         crop: _cells_pb2.Crop | None = ...,
         counted_elsewhere: _builtins.bool = ...,
+        screen: _cells_pb2.ScreenFinding | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["classification", b"classification", "crop", b"crop", "detection", b"detection"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["classification", b"classification", "crop", b"crop", "detection", b"detection", "screen", b"screen"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["classification", b"classification", "counted_elsewhere", b"counted_elsewhere", "crop", b"crop", "detection", b"detection"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["classification", b"classification", "counted_elsewhere", b"counted_elsewhere", "crop", b"crop", "detection", b"detection", "screen", b"screen"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -405,6 +419,7 @@ class FieldResult(_message.Message):
     PROVENANCE_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     TALLY_FIELD_NUMBER: _builtins.int
+    SCREEN_FIELD_NUMBER: _builtins.int
     result_id: _builtins.str
     """Identifies this result for ever."""
     revision: _builtins.int
@@ -443,6 +458,10 @@ class FieldResult(_message.Message):
     def tally(self) -> Global___FieldTally:
         """What the field adds to its smear's count; hand it back when resuming a broken stream."""
 
+    @_builtins.property
+    def screen(self) -> _cells_pb2.ScreenFinding:
+        """What the leukemia screen says about the field as a whole, where asked for."""
+
     def __init__(
         self,
         *,
@@ -460,10 +479,11 @@ class FieldResult(_message.Message):
         provenance: _cells_pb2.Provenance | None = ...,
         error: _status_pb2.Status | None = ...,
         tally: Global___FieldTally | None = ...,
+        screen: _cells_pb2.ScreenFinding | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "provenance", b"provenance", "tally", b"tally"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "provenance", b"provenance", "screen", b"screen", "tally", b"tally"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cells", b"cells", "error", b"error", "field_id", b"field_id", "height_px", b"height_px", "image_sha256", b"image_sha256", "kind_counts", b"kind_counts", "provenance", b"provenance", "result_id", b"result_id", "revision", b"revision", "sequence", b"sequence", "status", b"status", "supersedes_result_id", b"supersedes_result_id", "tally", b"tally", "width_px", b"width_px"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cells", b"cells", "error", b"error", "field_id", b"field_id", "height_px", b"height_px", "image_sha256", b"image_sha256", "kind_counts", b"kind_counts", "provenance", b"provenance", "result_id", b"result_id", "revision", b"revision", "screen", b"screen", "sequence", b"sequence", "status", b"status", "supersedes_result_id", b"supersedes_result_id", "tally", b"tally", "width_px", b"width_px"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -507,6 +527,7 @@ class FieldTally(_message.Message):
     FAILED_FIELD_NUMBER: _builtins.int
     IMAGE_SHA256_FIELD_NUMBER: _builtins.int
     DEGRADED_FIELD_NUMBER: _builtins.int
+    SCREEN_FIELD_NUMBER: _builtins.int
     field_id: _builtins.str
     """The field."""
     sequence: _builtins.int
@@ -521,6 +542,10 @@ class FieldTally(_message.Message):
     def cells(self) -> _containers.RepeatedCompositeFieldContainer[Global___TalliedCell]:
         """Its white cells, one entry each, best detection first."""
 
+    @_builtins.property
+    def screen(self) -> Global___FieldScreenTally:
+        """What the leukemia screen counted, where asked for."""
+
     def __init__(
         self,
         *,
@@ -530,14 +555,45 @@ class FieldTally(_message.Message):
         failed: _builtins.bool = ...,
         image_sha256: _builtins.str = ...,
         degraded: _builtins.bool = ...,
+        screen: Global___FieldScreenTally | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["screen", b"screen"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cells", b"cells", "degraded", b"degraded", "failed", b"failed", "field_id", b"field_id", "image_sha256", b"image_sha256", "sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cells", b"cells", "degraded", b"degraded", "failed", b"failed", "field_id", b"field_id", "image_sha256", b"image_sha256", "screen", b"screen", "sequence", b"sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___FieldTally: _TypeAlias = FieldTally  # noqa: Y015
+
+@_typing.final
+class FieldScreenTally(_message.Message):
+    """What a field adds to its smear's screen."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIELD_FLAGGED_FIELD_NUMBER: _builtins.int
+    CELLS_FLAGGED_FIELD_NUMBER: _builtins.int
+    CELLS_SCREENED_FIELD_NUMBER: _builtins.int
+    field_flagged: _builtins.bool
+    """Whether the field as a whole was flagged."""
+    cells_flagged: _builtins.int
+    """How many of its white cells were flagged."""
+    cells_screened: _builtins.int
+    """How many of its white cells were screened."""
+    def __init__(
+        self,
+        *,
+        field_flagged: _builtins.bool = ...,
+        cells_flagged: _builtins.int = ...,
+        cells_screened: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cells_flagged", b"cells_flagged", "cells_screened", b"cells_screened", "field_flagged", b"field_flagged"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FieldScreenTally: _TypeAlias = FieldScreenTally  # noqa: Y015
 
 @_typing.final
 class TalliedCell(_message.Message):
@@ -814,6 +870,7 @@ class SmearResult(_message.Message):
     LAST_SEQUENCE_FIELD_NUMBER: _builtins.int
     COUNTED_ELSEWHERE_FIELD_NUMBER: _builtins.int
     PROVENANCE_FIELD_NUMBER: _builtins.int
+    SCREEN_FIELD_NUMBER: _builtins.int
     result_id: _builtins.str
     """Identifies this result for ever."""
     revision: _builtins.int
@@ -848,6 +905,10 @@ class SmearResult(_message.Message):
     def provenance(self) -> _cells_pb2.Provenance:
         """Where the results came from."""
 
+    @_builtins.property
+    def screen(self) -> Global___SmearScreen:
+        """What the leukemia screen counted over the counted fields, where asked for."""
+
     def __init__(
         self,
         *,
@@ -865,14 +926,55 @@ class SmearResult(_message.Message):
         last_sequence: _builtins.int = ...,
         counted_elsewhere: _builtins.int = ...,
         provenance: _cells_pb2.Provenance | None = ...,
+        screen: Global___SmearScreen | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["differential", b"differential", "provenance", b"provenance"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["differential", b"differential", "provenance", b"provenance", "screen", b"screen"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["counted_elsewhere", b"counted_elsewhere", "differential", b"differential", "end", b"end", "failed_field_ids", b"failed_field_ids", "fields_counted", b"fields_counted", "last_sequence", b"last_sequence", "provenance", b"provenance", "result_id", b"result_id", "revision", b"revision", "smear_id", b"smear_id", "specimen", b"specimen", "status", b"status", "supersedes_result_id", b"supersedes_result_id", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counted_elsewhere", b"counted_elsewhere", "differential", b"differential", "end", b"end", "failed_field_ids", b"failed_field_ids", "fields_counted", b"fields_counted", "last_sequence", b"last_sequence", "provenance", b"provenance", "result_id", b"result_id", "revision", b"revision", "screen", b"screen", "smear_id", b"smear_id", "specimen", b"specimen", "status", b"status", "supersedes_result_id", b"supersedes_result_id", "target", b"target"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SmearResult: _TypeAlias = SmearResult  # noqa: Y015
+
+@_typing.final
+class SmearScreen(_message.Message):
+    """The leukemia screen over a smear's counted fields: reasons to look, never a diagnosis."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIELDS_SCREENED_FIELD_NUMBER: _builtins.int
+    FIELDS_FLAGGED_FIELD_NUMBER: _builtins.int
+    CELLS_SCREENED_FIELD_NUMBER: _builtins.int
+    CELLS_FLAGGED_FIELD_NUMBER: _builtins.int
+    FLAGGED_FIELD_IDS_FIELD_NUMBER: _builtins.int
+    fields_screened: _builtins.int
+    """Fields that were screened."""
+    fields_flagged: _builtins.int
+    """Fields that were flagged as a whole."""
+    cells_screened: _builtins.int
+    """White cells that were screened."""
+    cells_flagged: _builtins.int
+    """White cells that were flagged."""
+    @_builtins.property
+    def flagged_field_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids of the fields that were flagged as a whole or hold a flagged cell, in sequence order, at most 100."""
+
+    def __init__(
+        self,
+        *,
+        fields_screened: _builtins.int = ...,
+        fields_flagged: _builtins.int = ...,
+        cells_screened: _builtins.int = ...,
+        cells_flagged: _builtins.int = ...,
+        flagged_field_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cells_flagged", b"cells_flagged", "cells_screened", b"cells_screened", "fields_flagged", b"fields_flagged", "fields_screened", b"fields_screened", "flagged_field_ids", b"flagged_field_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SmearScreen: _TypeAlias = SmearScreen  # noqa: Y015
 
 @_typing.final
 class DetectCellsRequest(_message.Message):
@@ -979,10 +1081,13 @@ class ClassifyCellsRequest(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     CELLS_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
+    SITE_PROFILE_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Classification model; default: the service's default."""
     priority: Global___Priority.ValueType
     """Order of service; default ROUTINE."""
+    site_profile: _builtins.str
+    """Name of the site profile that corrects the crops' colours, as in ListSiteProfiles; default: none."""
     @_builtins.property
     def cells(self) -> _containers.RepeatedCompositeFieldContainer[Global___LocatedCell]:
         """The cells."""
@@ -993,10 +1098,11 @@ class ClassifyCellsRequest(_message.Message):
         model: _builtins.str = ...,
         cells: _abc.Iterable[Global___LocatedCell] | None = ...,
         priority: Global___Priority.ValueType = ...,
+        site_profile: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cells", b"cells", "model", b"model", "priority", b"priority"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cells", b"cells", "model", b"model", "priority", b"priority", "site_profile", b"site_profile"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1142,3 +1248,44 @@ class ListModelsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListModelsResponse: _TypeAlias = ListModelsResponse  # noqa: Y015
+
+@_typing.final
+class ListSiteProfilesRequest(_message.Message):
+    """Asks for the site profiles."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSiteProfilesRequest: _TypeAlias = ListSiteProfilesRequest  # noqa: Y015
+
+@_typing.final
+class ListSiteProfilesResponse(_message.Message):
+    """The site profiles."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SITE_PROFILES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def site_profiles(self) -> _containers.RepeatedCompositeFieldContainer[_cells_pb2.SiteProfile]:
+        """Profiles, by name."""
+
+    def __init__(
+        self,
+        *,
+        site_profiles: _abc.Iterable[_cells_pb2.SiteProfile] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["site_profiles", b"site_profiles"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSiteProfilesResponse: _TypeAlias = ListSiteProfilesResponse  # noqa: Y015

@@ -61,6 +61,11 @@ class SmearServiceStub:
                 request_serializer=hemaserve_dot_v1_dot_gateway__pb2.ListModelsRequest.SerializeToString,
                 response_deserializer=hemaserve_dot_v1_dot_gateway__pb2.ListModelsResponse.FromString,
                 _registered_method=True)
+        self.ListSiteProfiles = channel.unary_unary(
+                '/hemaserve.v1.SmearService/ListSiteProfiles',
+                request_serializer=hemaserve_dot_v1_dot_gateway__pb2.ListSiteProfilesRequest.SerializeToString,
+                response_deserializer=hemaserve_dot_v1_dot_gateway__pb2.ListSiteProfilesResponse.FromString,
+                _registered_method=True)
 
 
 class SmearServiceServicer:
@@ -107,6 +112,13 @@ class SmearServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListSiteProfiles(self, request, context):
+        """The site profiles that requests can name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SmearServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -134,6 +146,11 @@ def add_SmearServiceServicer_to_server(servicer, server):
                     servicer.ListModels,
                     request_deserializer=hemaserve_dot_v1_dot_gateway__pb2.ListModelsRequest.FromString,
                     response_serializer=hemaserve_dot_v1_dot_gateway__pb2.ListModelsResponse.SerializeToString,
+            ),
+            'ListSiteProfiles': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSiteProfiles,
+                    request_deserializer=hemaserve_dot_v1_dot_gateway__pb2.ListSiteProfilesRequest.FromString,
+                    response_serializer=hemaserve_dot_v1_dot_gateway__pb2.ListSiteProfilesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -273,6 +290,33 @@ class SmearService:
             '/hemaserve.v1.SmearService/ListModels',
             hemaserve_dot_v1_dot_gateway__pb2.ListModelsRequest.SerializeToString,
             hemaserve_dot_v1_dot_gateway__pb2.ListModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSiteProfiles(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hemaserve.v1.SmearService/ListSiteProfiles',
+            hemaserve_dot_v1_dot_gateway__pb2.ListSiteProfilesRequest.SerializeToString,
+            hemaserve_dot_v1_dot_gateway__pb2.ListSiteProfilesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -50,6 +50,8 @@ class SmearServiceStub:
     """Names cells that the caller has located: one response for each request, in order."""
     ListModels: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.ListModelsRequest, _gateway_pb2.ListModelsResponse]
     """The models that requests can name."""
+    ListSiteProfiles: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.ListSiteProfilesRequest, _gateway_pb2.ListSiteProfilesResponse]
+    """The site profiles that requests can name."""
 
 @_typing.type_check_only
 class SmearServiceAsyncStub(SmearServiceStub):
@@ -73,6 +75,8 @@ class SmearServiceAsyncStub(SmearServiceStub):
     """Names cells that the caller has located: one response for each request, in order."""
     ListModels: _aio.UnaryUnaryMultiCallable[_gateway_pb2.ListModelsRequest, _gateway_pb2.ListModelsResponse]  # type: ignore[assignment]
     """The models that requests can name."""
+    ListSiteProfiles: _aio.UnaryUnaryMultiCallable[_gateway_pb2.ListSiteProfilesRequest, _gateway_pb2.ListSiteProfilesResponse]  # type: ignore[assignment]
+    """The site profiles that requests can name."""
 
 class SmearServiceServicer(metaclass=_abc_1.ABCMeta):
     """The front door. Every answer is preliminary: a technologist verifies it. Research and verification use only; not a
@@ -123,5 +127,13 @@ class SmearServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_gateway_pb2.ListModelsResponse, _abc.Awaitable[_gateway_pb2.ListModelsResponse]]:
         """The models that requests can name."""
+
+    @_abc_1.abstractmethod
+    def ListSiteProfiles(
+        self,
+        request: _gateway_pb2.ListSiteProfilesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_pb2.ListSiteProfilesResponse, _abc.Awaitable[_gateway_pb2.ListSiteProfilesResponse]]:
+        """The site profiles that requests can name."""
 
 def add_SmearServiceServicer_to_server(servicer: SmearServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
