@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 STUBS := hemaserve/v1
 .DEFAULT_GOAL := help
 
-.PHONY: help machine demo up test test-training lint format protos release-protos docs bench lock clean
+.PHONY: help machine demo up test test-training lint format protos release-protos docs bench bench-crops lock clean
 
 help: ## list what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -66,6 +66,10 @@ release-protos: .venv/.dev ## at a release: remember the contract that later one
 
 bench: .venv/.dev ## measure memory and start-up of the stack, and write docs/footprint.md
 	$(BIN)/python -m benchmarks.footprint --page docs/footprint.md
+
+bench-crops: .venv/.dev ## measure crops per second of each classifier, and write them into docs/accuracy.md
+	$(BIN)/python -m benchmarks.crops_per_second --json docs/accuracy/speed.json
+	$(BIN)/python scripts/accuracy.py --render
 
 lock: .venv/.dev ## after an upgrade: write the installed versions to constraints.txt
 	$(PIP) freeze --exclude-editable --exclude setuptools --exclude pip | sort -f > constraints.txt

@@ -8,7 +8,6 @@ really spends.
 
 import argparse
 import json
-import platform
 import socket
 import subprocess
 import sys
@@ -24,6 +23,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.machine import cpu
 from hemaserve import synthetic
 from hemaserve.client import SyncClient
 
@@ -69,7 +69,7 @@ def measure(fields: int) -> dict[str, Any]:
         "ready_s": ready_s | {"all": round(state["total_s"], 1)},
         "date": datetime.now(UTC).date().isoformat(),
         "cores": psutil.cpu_count(),
-        "cpu": _cpu(),
+        "cpu": cpu(),
         "fields": fields,
         "at_rest": at_rest,
         "after_work": after_work,
@@ -127,12 +127,6 @@ def _rows(figures: dict[str, Any]) -> Iterator[list[str]]:
         after = figures["after_work"].get(name, unknown)
         memory = (at_rest["rss_mib"], at_rest["pss_mib"], after["rss_mib"], after["pss_mib"])
         yield [name, str(figures["ready_s"].get(name, "")), *map(str, memory)]
-
-
-def _cpu() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    names = (line.partition(": ")[2] for line in lines if line.startswith("model name"))
-    return next(names, platform.machine())
 
 
 def main() -> None:

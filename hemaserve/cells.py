@@ -46,6 +46,14 @@ class CellType(StrEnum):
     ARTEFACT = "artefact"
 
 
+class UnidentifiedReason(StrEnum):
+    """Why the classifier does not commit itself about a cell."""
+
+    LOW_PROBABILITY = "low_probability"
+    MEMBERS_DISAGREE = "members_disagree"
+    OUT_OF_DISTRIBUTION = "out_of_distribution"
+
+
 @dataclass(frozen=True, slots=True)
 class TypeFacts:
     """What is known of a cell type.

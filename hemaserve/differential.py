@@ -27,6 +27,7 @@ class ReviewReason(StrEnum):
     TOO_FEW_LEUKOCYTES = "too_few_leukocytes"
     DEGRADED = "degraded"
     FAILED_FIELDS = "failed_fields"
+    SCREEN_FLAGGED = "screen_flagged"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """Annotated pictures: a field with a box around each cell, its name and probability, a legend, and a warning.
 
 Colours are fixed for each type, and told apart with impaired colour vision too (Okabe and Ito's palette,
-https://jfly.uni-koeln.de/color/). Unidentified cells are dashed and grey with a question mark.
+https://jfly.uni-koeln.de/color/). Unidentified cells are dashed and grey with a question mark. What the leukemia screen
+flagged has a second, outer frame and an exclamation mark: a reason to look, whatever the cell's name.
 """
 
 from collections import Counter
@@ -15,6 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from hemaserve.cells import FACTS, CellType, Kind
 from hemaserve.geometry import Box
 from hemaserve.imaging import RgbImage
+from hemaserve.label_places import place_labels
 from hemaserve.results import Cell, FieldResult
 
 Colour = tuple[int, int, int]
@@ -36,6 +38,7 @@ COLOURS: Final[Mapping[CellType, Colour]] = MappingProxyType(
 """By primary type; others are drawn black."""
 
 UNIDENTIFIED: Final[Colour] = (110, 110, 110)
+FLAGGED: Final[Colour] = (204, 0, 0)
 _OTHER: Final[Colour] = (0, 0, 0)
 _PAPER: Final[Colour] = (255, 255, 255)
 _INK: Final[Colour] = (34, 34, 34)
@@ -64,6 +67,7 @@ def canvas_size(width: int, height: int) -> tuple[int, int]:
     return max(width, _MIN_WIDTH_EM * style.text_height), height + _strip_height(style)
 
 
+_UNIDENTIFIED_TITLE: Final = "Unidentified"
 _MIN_WIDTH_EM: Final = 40
 _LEGEND_ROWS: Final = 2
 
@@ -91,9 +95,15 @@ def annotate(image: RgbImage, result: FieldResult, *, title: str = "") -> Image.
     draw = ImageDraw.Draw(picture)
     # The best detections come first: drawn last, they lie on top, and have the first choice of a place for the label.
     for cell in reversed(result.cells):
+        if cell.flagged:
+            _draw_flag(draw, cell.box, style)
         _draw_box(draw, cell.box, colour_of(cell), style, dashed=not cell.identified)
     _draw_labels(draw, result.cells, (width, height), style)
-    _draw_strip(draw, legend(result.cells), (width, height), picture.size, style, title)
+    entries = [(f"{text} {count}", colour) for text, colour, count in legend(result.cells)]
+    if result.screen is not None and result.screen.flagged:
+        draw.rectangle((0, 0, width - 1, height - 1), outline=FLAGGED, width=2 * style.line)
+        entries.append((f"Field to look at {result.screen.probability:.0%}", FLAGGED))
+    _draw_strip(draw, entries, (width, height), picture.size, style, title)
     return picture
 
 
@@ -105,7 +115,16 @@ def colour_of(cell: Cell) -> Colour:
 
 
 def label_of(cell: Cell) -> str:
-    """The name and probability next to a cell's box; for an unidentified one a question mark and the best guess."""
+    """The name and probability next to a cell's box; for an unidentified one a question mark and the best guess.
+
+    A cell that the leukemia screen flagged has an exclamation mark and the screen's probability besides.
+    """
+    if cell.screen is not None and cell.screen.flagged:
+        return f"{_name_of(cell)} ! {cell.screen.probability:.0%}"
+    return _name_of(cell)
+
+
+def _name_of(cell: Cell) -> str:
     said = cell.classification
     if said is None or said.type is None:
         return "?" if cell.kind in (Kind.WBC, None) else cell.kind.value.upper()
@@ -114,7 +133,10 @@ def label_of(cell: Cell) -> str:
 
 
 def legend(cells: Iterable[Cell]) -> list[tuple[str, Colour, int]]:
-    """Title, colour and count of each primary type that occurs, in the order of reporting, unidentified ones last."""
+    """Title, colour and count of each primary type that occurs, in the order of reporting, unidentified ones last.
+
+    Then those to look at, which are among the others: what the leukemia screen flagged.
+    """
     cells = list(cells)
     counts = Counter(
         cell.classification.primary_type
@@ -127,7 +149,20 @@ def legend(cells: Iterable[Cell]) -> list[tuple[str, Colour, int]]:
         if counts[cell_type]
     ]
     unidentified = sum(not cell.identified for cell in cells)
-    return [*rows, ("Unidentified", UNIDENTIFIED, unidentified)] if unidentified else rows
+    flagged = sum(cell.flagged for cell in cells)
+    if unidentified:
+        rows.append((_UNIDENTIFIED_TITLE, UNIDENTIFIED, unidentified))
+    if flagged:
+        rows.append(("To look at (!)", FLAGGED, flagged))
+    return rows
+
+
+def _draw_flag(draw: ImageDraw.ImageDraw, box: Box, style: _Style) -> None:
+    """The outer frame of a flagged cell; the box itself is drawn over it."""
+    away = 2 * style.line + 1
+    draw.rectangle(
+        (box.x0 - away, box.y0 - away, box.x1 + away, box.y1 + away), outline=FLAGGED, width=style.line
+    )
 
 
 def _draw_box(draw: ImageDraw.ImageDraw, box: Box, colour: Colour, style: _Style, *, dashed: bool) -> None:
@@ -177,56 +212,6 @@ def _draw_dashes(
         )
 
 
-def place_labels(boxes: Sequence[Box], sizes: Sequence[tuple[int, int]], field: tuple[int, int]) -> list[Box]:
-    """Where labels go: each inside the field, next to its box, off other labels and other boxes as far as possible.
-
-    Args:
-        boxes: the cells; earlier ones choose first.
-        sizes: width and height of each label in pixels.
-        field: width and height of the field in pixels.
-    """
-    placed: list[Box] = []
-    for index, (box, (width, height)) in enumerate(zip(boxes, sizes, strict=True)):
-        places = _places(box, width, height, field)
-        others = [*boxes[:index], *boxes[index + 1 :]]
-        # Labels hide each other, which is worse than hiding a part of another cell, and worst of all the own cell.
-        costs = [
-            8 * sum(_overlap(place, label) for label in placed)
-            + sum(_overlap(place, other) for other in others)
-            + 2 * _overlap(place, box)
-            for place in places
-        ]
-        placed.append(places[costs.index(min(costs))])
-    return placed
-
-
-def _places(box: Box, width: int, height: int, field: tuple[int, int]) -> list[Box]:
-    """Candidates, best first: above, below, right, left, each in two alignments, then inside; moved into the field."""
-    corners = (
-        (box.x0, box.y0 - height),
-        (box.x0, box.y1),
-        (box.x1 - width, box.y0 - height),
-        (box.x1 - width, box.y1),
-        (box.x1, box.y0),
-        (box.x1, box.y1 - height),
-        (box.x0 - width, box.y0),
-        (box.x0 - width, box.y1 - height),
-        (box.x0, box.y0),
-    )
-    inside = []
-    for x, y in corners:
-        x0 = max(0.0, min(x, field[0] - width))
-        y0 = max(0.0, min(y, field[1] - height))
-        inside.append(Box(x0, y0, x0 + width, y0 + height))
-    return inside
-
-
-def _overlap(a: Box, b: Box) -> float:
-    width = min(a.x1, b.x1) - max(a.x0, b.x0)
-    height = min(a.y1, b.y1) - max(a.y0, b.y0)
-    return max(0.0, width) * max(0.0, height)
-
-
 def _draw_labels(
     draw: ImageDraw.ImageDraw, cells: Sequence[Cell], field: tuple[int, int], style: _Style
 ) -> None:
@@ -249,7 +234,7 @@ def _readable_on(colour: Colour) -> Colour:
 
 def _draw_strip(
     draw: ImageDraw.ImageDraw,
-    rows: Sequence[tuple[str, Colour, int]],
+    entries: Sequence[tuple[str, Colour]],
     field: tuple[int, int],
     size: tuple[int, int],
     style: _Style,
@@ -258,15 +243,14 @@ def _draw_strip(
     """The legend and the notice below the field."""
     row = style.text_height + 2 * style.pad
     x, y = 2 * style.pad, field[1] + 2 * style.pad
-    for text, colour, count in rows or [("No white cells", _PAPER, 0)]:
-        words = f"{text} {count}" if rows else text
+    for words, colour in entries or [("No white cells", _PAPER)]:
         width = style.text_height + style.pad + round(draw.textlength(words, style.font)) + 4 * style.pad
         if x + width > size[0] and x > 2 * style.pad:
             x, y = 2 * style.pad, y + row
-        if rows:
+        if entries:
             swatch = (x, y + style.pad, x + style.text_height, y + style.pad + style.text_height)
-            dashed = text == "Unidentified"
-            draw.rectangle(swatch, fill=_PAPER if dashed else colour, outline=colour, width=style.line)
+            hollow = words.startswith(_UNIDENTIFIED_TITLE) or colour == FLAGGED
+            draw.rectangle(swatch, fill=_PAPER if hollow else colour, outline=colour, width=style.line)
         draw.text(
             (x + style.text_height + style.pad, y + row / 2), words, fill=_INK, font=style.font, anchor="lm"
         )

@@ -17,6 +17,7 @@ from enum import StrEnum
 
 from hemaserve.differential import UNIDENTIFIED_LIMIT, Differential, ReviewReason, count
 from hemaserve.errors import InvalidArgument
+from hemaserve.screen_count import ScreenCount
 from hemaserve.tally import FieldTally, TalliedCell, shown_before
 
 
@@ -40,6 +41,7 @@ class SmearOutcome:
         last_sequence: sequence number of the last field counted; 0 when there is none.
         counted_elsewhere: cells left out because an overlapping field, counted before, shows them too.
         degraded: whether any field counted was degraded.
+        screen: the leukemia screen over the fields counted.
     """
 
     differential: Differential
@@ -49,6 +51,7 @@ class SmearOutcome:
     last_sequence: int
     counted_elsewhere: int
     degraded: bool
+    screen: ScreenCount
 
 
 @dataclass(slots=True)
@@ -76,6 +79,7 @@ class _Sum:
     left_out: int = 0
     degraded: bool = False
     identified_leukocytes: int = 0
+    screen: ScreenCount = field(default_factory=ScreenCount)
 
 
 class SmearCount:
@@ -197,6 +201,7 @@ class SmearCount:
             last_sequence=self._sum.last_sequence,
             counted_elsewhere=self._sum.left_out,
             degraded=self._sum.degraded,
+            screen=self._sum.screen,
         )
 
     @property
@@ -210,6 +215,8 @@ class SmearCount:
             yield ReviewReason.DEGRADED
         if self._sum.failed:
             yield ReviewReason.FAILED_FIELDS
+        if self._sum.screen.flagged:
+            yield ReviewReason.SCREEN_FLAGGED
 
     def _hand_back(self, tally: FieldTally, path: str) -> None:
         if not self._is_known(tally.field_id, tally.sequence, tally.image_sha256, path):
@@ -269,5 +276,6 @@ class SmearCount:
         self._sum.last_sequence = tally.sequence
         self._sum.left_out += sum(left_out)
         self._sum.degraded |= tally.degraded
+        self._sum.screen = self._sum.screen.with_field(tally)
         self._sum.identified_leukocytes += sum(cell.is_identified_leukocyte for cell in new)
         return left_out

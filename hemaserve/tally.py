@@ -31,6 +31,26 @@ class TalliedCell(CountedCell):
 
 
 @dataclass(frozen=True, slots=True)
+class FieldScreenTally:
+    """What the leukemia screen says of a field, counted.
+
+    Attributes:
+        field_flagged: whether the field as a whole was flagged.
+        cells_flagged: how many of its white cells were flagged, whatever their type and identified or not.
+        cells_screened: how many of its white cells were screened.
+    """
+
+    field_flagged: bool
+    cells_flagged: int
+    cells_screened: int
+
+    @property
+    def flagged(self) -> bool:
+        """Whether the field or one of its cells should be looked at."""
+        return self.field_flagged or self.cells_flagged > 0
+
+
+@dataclass(frozen=True, slots=True)
 class FieldTally:
     """What a field adds to its smear's count.
 
@@ -41,6 +61,7 @@ class FieldTally:
         failed: whether it could not be analysed; it then adds nothing but its name.
         degraded: whether any of its answers was degraded.
         image_sha256: digest of its image file in lower-case hexadecimal; empty when unknown.
+        screen: what the leukemia screen says of it; None when it was not screened.
     """
 
     field_id: str
@@ -49,6 +70,7 @@ class FieldTally:
     failed: bool = False
     degraded: bool = False
     image_sha256: str = ""
+    screen: FieldScreenTally | None = None
 
 
 def shown_before(cells: Sequence[TalliedCell], counted: Sequence[TalliedCell]) -> tuple[bool, ...]:

@@ -1,180 +1,104 @@
-"""The page docs/accuracy.md: what is measured for it, and how it is made of the figures."""
+"""The page docs/accuracy.md, made of the figures."""
 
-import json
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
-from hemaserve.cells import FACTS, CellType
-
-DATA = "$HEMASERVE_DATA"
-
-Document = dict[str, Any]
+import accuracy_texts as texts
+from accuracy_bars import bars_table
+from accuracy_cells import abstention_table, cells_section
+from accuracy_charts import Chart
+from accuracy_measurements import LEFT_OUT, Document, Results
+from accuracy_words import NOT_MEASURED, marked, number, percent, table
 
 
-@dataclass(frozen=True)
-class Measurement:
-    """One run of `hemaserve evaluate`.
-
-    Attributes:
-        name: of its JSON file.
-        what: cells, detections or fields.
-        folder: below the data folder.
-        options: further arguments.
-    """
-
-    name: str
-    what: str
-    folder: str
-    options: tuple[str, ...] = ()
-
-    def command(self, data: str, json_file: str) -> list[str]:
-        return ["evaluate", self.what, f"{data}/{self.folder}", *self.options, "--json", json_file]
-
-    @property
-    def shown(self) -> str:
-        """The command as anybody would type it."""
-        return " ".join(["hemaserve", *self.command(DATA, f"{self.name}.json")])
-
-
-NETWORKS = ("xception", "vit", "ensemble")
-DETECTIONS = Measurement("detections", "detections", "smear_fields", ("--split", "val"))
-CELLS = {name: Measurement(f"cells-{name}", "cells", "pbc/val", ("--model", name)) for name in NETWORKS}
-FIELDS = {name: Measurement(f"fields-{name}", "fields", "bccd/val", ("--model", name)) for name in NETWORKS}
-MEASUREMENTS = (DETECTIONS, *CELLS.values(), *FIELDS.values())
-
-INTRODUCTION = """\
-# Accuracy
-
-Research and verification use only; not a medical device. These figures say how the networks do on public
-image sets; they do not replace a laboratory's verification on its own images, for which the same commands
-are meant.
-
-Written by `scripts/accuracy.py` from the JSON files in [docs/accuracy](accuracy/), which the commands below
-wrote through the running services (gateway, detector, classifier, Triton). `$HEMASERVE_DATA` is the folder
-with the image sets.
-"""
-
-_OTHER_LABORATORIES = """\
-The classifiers were trained on PBC alone, and these fields come from other cameras and stains: this table, and not
-the one above it, is what to expect of a laboratory that they have not seen. The last column is what a differential
-would count.
-"""
-
-CAVEATS = """\
-## What these figures are not
-
-- **No split is by patient.** None of the sets says which images come from the same patient, so cells of one
-  patient may be on both sides of a split, and all figures are likely to be better than on new patients.
-- **Few laboratories.** All of PBC comes from one analyzer (CellaVision DM96) in one hospital, `smear_fields`
-  from four sources; another stain, camera or scale can cost much, as the whole fields above show.
-- **The sets overlap.** Every `bccd` field is also in `smear_fields`, as it is or augmented, on the same
-  side of the split: the two are not independent evidence. PBC tiles in `smear_fields` are all from
-  `pbc/train`.
-- **Labels have gaps.** Some `bccd` fields lack white-cell or red-cell boxes, which counts found cells as
-  false alarms; `smear_fields` has no boxes around erythroblasts and immature granulocytes. Finding those is
-  not measured there.
-- **The validation side is what thresholds and training were tuned on.** Figures on sets held back
-  altogether may be lower.
-
-Sources: PBC, Acevedo et al. 2020, doi 10.17632/snkd93bnjr.1 (CC BY 4.0); smear_fields is TXL-PBC, Gan & Li
-2024, arXiv 2407.13214 (MIT); bccd is BCCD (MIT).
-"""
-
-DEFINITIONS = """\
-## How to read them
-
-- *Accuracy* counts the best guess for every image, identified or not: the primary type with the largest
-  probability. *Accuracy of the identified* leaves out the cells that the classifier would not name, which a
-  differential leaves out too.
-- *Intervals* are 95%: exact (Clopper-Pearson) for accuracies and shares, percentile bootstrap (1,000 draws)
-  for precision, recall and F1 of cell types. They tell of the number of images, not of the caveats below,
-  and take boxes of one field as independent, which they are not quite.
-- *ECE* is the expected calibration error of the primary type's probability, 15 bins of equal width; 0 is
-  perfect.
-- *Fallbacks* are single-cell images in which no detection holds the centre; the middle of the image was
-  classified.
-- *mAP50* and *mAP50-95* are COCO's. Recall and precision of kinds are at the detector's own score
-  thresholds and an overlap (IoU) of 0.5.
-- *Type accuracy* of fields: of the found cells that match a labelled one, the share whose best guess is a
-  type that the field's label names; where it names several, each can be used up once.
-"""
-
-
-def render(results: Path) -> str:
-    """The page made of the JSON files in `results`."""
-    documents = {m.name: _load(results / f"{m.name}.json") for m in MEASUREMENTS}
-    models = _load(results / "models.json")["models"]
-    for name, document in documents.items():
-        _check_networks(name, document, models)
-    cells = {name: documents[measurement.name] for name, measurement in CELLS.items()}
-    fields = {name: documents[measurement.name] for name, measurement in FIELDS.items()}
-    default = next((m["name"] for m in models if m["is_default"] and m["name"] in CELLS), NETWORKS[-1])
+def render(results: Results, left_out: Results, charts: Sequence[Chart]) -> str:
+    """The page, of whatever was measured."""
+    shown = {chart.name: f"![{chart.title}](accuracy/{chart.name})\n" for chart in charts}
     sections = [
-        INTRODUCTION,
-        _detections(documents[DETECTIONS.name]),
-        _cells(cells, default),
-        _per_type(cells[default], default),
-        _fields(fields, default),
-        DEFINITIONS,
-        CAVEATS,
-        _model_section(models),
-        _commands(documents),
+        texts.INTRODUCTION,
+        texts.BARS + bars_table(results, left_out),
+        texts.COMPARED + _compared(results) + _under(shown.get("speed.svg")),
+        _detections(results),
+        cells_section(results),
+        texts.ABSTENTION + abstention_table(results) + _under(shown.get("abstention.svg")),
+        texts.SOURCES + _sources(results, left_out) + "\n" + texts.PROFILE,
+        _fields(results),
+        texts.SCREEN + _screen(results.get("screen")),
+        texts.DEFINITIONS,
+        texts.CAVEATS,
+        _networks(results),
+        _commands(results, left_out),
     ]
     return "\n".join(sections)
 
 
-def _load(path: Path) -> Document:
-    document = dict(json.loads(path.read_text(encoding="utf-8")))
-    if document.get("partial"):
-        raise SystemExit(f"{path.name} is partial: measure it again")
-    return document
+def _under(chart: str | None) -> str:
+    return "" if chart is None else f"\n{chart}"
 
 
-def _check_networks(name: str, document: Document, models: Sequence[Document]) -> None:
-    """Figures of an older network must not stand beside the digests of today's."""
-    digests = {model["name"]: model["source"]["sha256"] for model in models}
-    provenance = document["provenance"]
-    for source in (provenance["detector"], provenance["classifier"], *provenance["members"]):
-        if source is not None and digests.get(source["name"]) != source["sha256"]:
-            raise SystemExit(f"{name}.json is of another {source['name']} than models.json: measure it again")
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-    lines += ["| " + " | ".join(row) + " |" for row in rows]
-    return "\n".join(lines) + "\n"
-
-
-def _percent(share: float | None, interval: Sequence[float] | None = None) -> str:
-    if share is None:
-        return "none"
-    limits = "" if interval is None else f" ({100 * interval[0]:.1f} to {100 * interval[1]:.1f})"
-    return f"{100 * share:.1f}%{limits}"
-
-
-def _type_title(name: str) -> str:
-    return FACTS[CellType(name)].title
-
-
-def _detections(document: Document) -> str:
-    rows = [
-        [
-            kind.upper() if kind != "platelet" else "Platelet",
-            str(document["boxes"][kind]),
-            f"{document['ap50'][kind]:.3f}",
-            f"{document['score_thresholds'][kind]:.2f}",
-            _percent(document["recall"][kind], document["recall_ci95"][kind]),
-            _percent(document["precision"][kind], document["precision_ci95"][kind]),
-        ]
-        for kind in document["ap50"]
-    ]
+def _compared(results: Results) -> str:
+    networks = results.speed.get("networks", {})
+    rows = []
+    for name in results.classifiers:
+        speed, document = networks.get(name), results.get(f"cells-{name}")
+        rows.append(
+            [
+                marked(name, results.default_classifier),
+                *(
+                    [NOT_MEASURED] * 3
+                    if speed is None
+                    else [
+                        f"{speed['file_mb']:.1f}",
+                        f"{speed['crops_per_second']:.0f}",
+                        f"{100 * speed['ratio']:.0f}%",
+                    ]
+                ),
+                NOT_MEASURED
+                if document is None
+                else percent(document["accuracy"], document["accuracy_ci95"]),
+            ]
+        )
+    header = ["Network", "MB", "Crops/s", "Of the ceiling", "PBC, 8 types"]
+    if not results.speed:
+        return table(header, rows)
+    speed = results.speed
     return (
-        "## Finding cells\n\n"
-        f"`smear_fields`, validation side, {document['n']} fields{_failed(document)}: "
-        f"**mAP50 {document['map50']:.3f}**, mAP50-95 {document['map50_95']:.3f}.\n\n"
-        + _table(["Kind", "Boxes", "AP50", "Score from", "Recall", "Precision"], rows)
+        table(header, rows)
+        + f"\nSpeed: {speed['date']}, {speed['cores']} cores ({speed['cpu']}), median of {speed['rounds']} rounds of "
+        f"{speed['seconds']:g} s, by `make bench-crops`.\n"
+    )
+
+
+def _detections(results: Results) -> str:
+    rows = []
+    lines = []
+    for name in results.detectors:
+        document = results.get(f"detections-{name}")
+        title = marked(name, results.default_detector)
+        if document is None:
+            lines.append(f"- {title}: {NOT_MEASURED}")
+            continue
+        lines.append(
+            f"- {title}: **mAP50 {document['map50']:.3f}**, mAP50-95 {document['map50_95']:.3f}, "
+            f"{document['n']} fields{_failed(document)}"
+        )
+        rows += [
+            [
+                title,
+                kind.upper() if kind != "platelet" else "Platelet",
+                str(document["boxes"][kind]),
+                f"{document['ap50'][kind]:.3f}",
+                f"{document['score_thresholds'][kind]:.2f}",
+                percent(document["recall"][kind], document["recall_ci95"][kind]),
+                percent(document["precision"][kind], document["precision_ci95"][kind]),
+            ]
+            for kind in document["ap50"]
+        ]
+    header = ["Network", "Kind", "Boxes", "AP50", "Score from", "Recall", "Precision"]
+    return (
+        "## Finding cells\n\n`smear_fields`:\n\n"
+        + "".join(f"{line}\n" for line in lines)
+        + "\n"
+        + table(header, rows)
     )
 
 
@@ -182,106 +106,129 @@ def _failed(document: Document) -> str:
     return f" ({len(document['failed'])} more could not be read)" if document["failed"] else ""
 
 
-def _cells(documents: dict[str, Document], default: str) -> str:
-    rows = [
-        [
-            f"{name} (default)" if name == default else name,
-            str(document["n"]),
-            _percent(document["accuracy"], document["accuracy_ci95"]),
-            _percent(document["macro_f1"], document["macro_f1_ci95"]),
-            f"{document['ece']:.3f}",
-            _percent(document["unidentified"] / document["n"]),
-            _percent(document["accuracy_identified"], document["accuracy_identified_ci95"]),
-            str(document["fallbacks"]),
+def _sources(results: Results, left_out: Results) -> str:
+    rows = []
+    for name in dict.fromkeys([*results.classifiers, *left_out.classifiers]):
+        cells = results.get(f"cells-{name}")
+        fields = [
+            results.get(f"fields-{name}"),
+            *(left_out.get(f"fields-{name}{suffix}") for suffix in ("", "-profile", "-train")),
         ]
-        for name, document in documents.items()
+        rows.append([marked(name, results.default_classifier), _of_cells(cells), *map(_of_fields, fields)])
+    header = [
+        *("Network", "PBC", "bccd"),
+        *("bccd, left out", "bccd, left out, with a site profile", "bccd, left out, its training side"),
     ]
+    return table(header, rows)
+
+
+def _of_cells(document: Document | None) -> str:
+    if document is None:
+        return NOT_MEASURED
+    return _both(document["accuracy"], document["accuracy_ci95"], document, document["n"])
+
+
+def _of_fields(document: Document | None) -> str:
+    if document is None:
+        return NOT_MEASURED
+    return _both(document["type_accuracy"], document["type_accuracy_ci95"], document, document["typed"])
+
+
+def _both(accuracy: float | None, interval: Sequence[float], document: Document, n: int) -> str:
+    identified = percent(document["accuracy_identified"])
+    unidentified = percent(document["unidentified"] / n if n else None)
+    return f"{percent(accuracy, interval)} of {n}; {identified} with {unidentified} unidentified"
+
+
+def _fields(results: Results) -> str:
+    rows = []
+    for name in results.classifiers:
+        if (document := results.get(f"fields-{name}")) is None:
+            continue
+        reasons = document.get("unidentified_reasons") or {}
+        rows.append(
+            [
+                marked(name, results.default_classifier),
+                str(document["typed"]),
+                percent(document["type_accuracy"], document["type_accuracy_ci95"]),
+                str(document["unidentified"]),
+                ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in reasons.items())
+                or "none",
+                percent(document["accuracy_identified"], document["accuracy_identified_ci95"]),
+            ]
+        )
+    first = results.get(f"fields-{results.default_classifier}")
+    found = NOT_MEASURED
+    if first is not None:
+        found = (
+            f"{first['n']} fields{_failed(first)} with {first['wbc_labelled']} labelled white cells: "
+            f"recall {percent(first['wbc_recall'], first['wbc_recall_ci95'])}, "
+            f"precision {percent(first['wbc_precision'], first['wbc_precision_ci95'])}"
+        )
     header = [
         "Network",
-        "n",
-        "Accuracy",
-        "Macro F1",
-        "ECE",
+        "Cells with a known type",
+        "Type accuracy",
         "Unidentified",
+        "Why",
         "Accuracy of the identified",
-        "Fallbacks",
     ]
-    return (
-        "## Naming cells\n\n"
-        "PBC, validation side, eight types, each image sent the way of a whole field (found by the detector, cut, "
-        "named):\n\n" + _table(header, rows)
-    )
+    return f"## Whole fields\n\n`bccd`, {found}. Of the matched cells:\n\n" + table(header, rows)
 
 
-def _per_type(document: Document, name: str) -> str:
-    scores = document["per_type"]
+def _screen(document: Document | None) -> str:
+    if document is None:
+        return f"{NOT_MEASURED.capitalize()}.\n"
+    cells = document["cells"]
     rows = [
-        [
-            _type_title(cell_type),
-            str(row["support"]),
-            *(_percent(row[key], row[f"{key}_ci95"]) for key in ("precision", "recall", "f1", "specificity")),
-        ]
-        for cell_type, row in scores.items()
-    ]
-    answers = list(next(iter(document["confusion"].values())))
-    confusion = [
-        [_type_title(truth), *(str(row[answer]) for answer in answers)]
-        for truth, row in document["confusion"].items()
-    ]
-    return (
-        f"Each type, by {name}:\n\n"
-        + _table(["Type", "n", "Precision", "Recall", "F1", "Specificity"], rows)
-        + "\nWhat was taken for what (rows: the label; columns: the best guess):\n\n"
-        + _table(["", *map(_type_title, answers)], confusion)
-    )
-
-
-def _fields(documents: dict[str, Document], default: str) -> str:
-    first = documents[default]
-    rows = [
-        [
-            f"{name} (default)" if name == default else name,
-            str(document["typed"]),
-            _percent(document["type_accuracy"], document["type_accuracy_ci95"]),
-            str(document["unidentified"]),
-            _percent(document["accuracy_identified"], document["accuracy_identified_ci95"]),
-        ]
-        for name, document in documents.items()
-    ]
-    return (
-        "## Whole fields, of other laboratories\n\n"
-        f"`bccd`, validation side, {first['n']} fields{_failed(first)} with {first['wbc_labelled']} labelled white "
-        f"cells: "
-        f"recall {_percent(first['wbc_recall'], first['wbc_recall_ci95'])}, "
-        f"precision {_percent(first['wbc_precision'], first['wbc_precision_ci95'])}. Of the matched cells:\n\n"
-        + _table(
-            [
-                "Network",
-                "Cells with a known type",
-                "Type accuracy",
-                "Unidentified",
-                "Accuracy of the identified",
-            ],
-            rows,
+        [what, percent(figures[key], figures[f"{key}_ci95"]), str(figures[n])]
+        for what, figures, key, n in (
+            ("Right class", document, "accuracy", "n"),
+            ("Malignant fields flagged (sensitivity)", document, "sensitivity", "malignant"),
+            ("Benign fields not flagged (specificity)", document, "specificity", "benign"),
+            ("Cells of malignant fields flagged", cells, "flagged", "n"),
+            ("Cells of benign fields flagged", cells, "benign_flagged", "benign_n"),
+            ("Cells of malignant fields with a normal type and no flag", cells, "unflagged_normal_cell", "n"),
+            ("the same, and their field is not flagged either", cells, "unflagged_normal", "n"),
         )
-        + f"\n{_OTHER_LABORATORIES}"
+    ]
+    per_class = [
+        [
+            name,
+            str(scores["support"]),
+            *(percent(scores[key], scores[f"{key}_ci95"]) for key in ("precision", "recall", "f1")),
+        ]
+        for name, scores in document["per_class"].items()
+    ]
+    return (
+        f"`leukemia`, {document['n']} fields{_failed(document)}, area under the ROC curve of malignant from benign "
+        f"{number(document['auroc'], document['auroc_ci95'])}:\n\n"
+        + table(["Share", "Measured", "n"], rows)
+        + "\n"
+        + table(["Class", "n", "Precision", "Recall", "F1"], per_class)
     )
 
 
-def _model_section(models: Iterable[Document]) -> str:
+def _networks(results: Results) -> str:
+    sizes = results.speed.get("file_mb", {})
     rows = [
-        [model["name"], model["title"], model["source"]["version"], f"`{model['source']['sha256']}`"]
-        for model in models
+        [
+            model["name"],
+            model["title"],
+            model["source"]["version"],
+            f"{sizes[model['name']]:.1f}" if model["name"] in sizes else "",
+            f"`{model['source']['sha256']}`",
+        ]
+        for model in results.models
     ]
-    return "## The networks\n\n" + _table(["Name", "Title", "Version", "SHA-256"], rows)
+    return "## The networks\n\n" + table(["Name", "Title", "Version", "MB", "SHA-256"], rows)
 
 
-def _commands(documents: dict[str, Document]) -> str:
-    def lines() -> Iterator[str]:
-        for measurement in MEASUREMENTS:
-            document = documents[measurement.name]
-            software = document["provenance"]["software_version"]
-            yield f"| `{measurement.shown}` | {document['date']} | {software} |"
-
-    header = "| Command | Date | HemaServe |\n|---|---|---|\n"
-    return "## The commands\n\n" + header + "\n".join(lines()) + "\n"
+def _commands(results: Results, left_out: Results) -> str:
+    rows = [
+        [f"`{measurement.shown}`", networks, document["date"], document["provenance"]["software_version"]]
+        for networks, group in (("default", results), (LEFT_OUT, left_out))
+        for measurement in group.measured
+        if (document := group.get(measurement.name)) is not None
+    ]
+    return "## The commands\n\n" + table(["Command", "Networks", "Date", "HemaServe"], rows)

@@ -1,6 +1,7 @@
 """What tests of all kinds share: real images where they are, generated ones elsewhere."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,15 @@ def data_folder() -> Path | None:
     """The folder of real image sets (HEMASERVE_DATA, else ../shared/data); None on a clone without them."""
     folder = Path(os.environ.get("HEMASERVE_DATA", ROOT.parent / "shared" / "data"))
     return folder if (folder / "smear_fields").is_dir() else None
+
+
+@pytest.fixture(scope="session")
+def ensemble_members() -> tuple[str, ...]:
+    """Names of the networks that vote in the ensemble of model_repository/, in its order."""
+    config = (ROOT / "model_repository" / "ensemble" / "config.pbtxt").read_text()
+    found = re.search(r'key: "members" value: { string_value: "([^"]+)" }', config)
+    assert found is not None, "the ensemble does not say who its members are"
+    return tuple(found[1].split(","))
 
 
 @pytest.fixture(scope="session")

@@ -19,16 +19,36 @@ app = typer.Typer(
 
 
 class Network(StrEnum):
-    """What can be trained."""
+    """What can be trained, in an order in which everything that a network builds on comes before it."""
 
+    YOLOV8N_BASE = "yolov8n-base"
     YOLOV8N = "yolov8n"
+    YOLOV8N_WITHOUT_BCCD = "yolov8n-without-bccd"
+    YOLOV5N = "yolov5n"
+    EFFICIENTNET = "efficientnet"
+    XCEPTION_BASE = "xception-base"
     XCEPTION = "xception"
     VIT = "vit"
     ENSEMBLE = "ensemble"
+    LEUKEMIA_FIELD = "leukemia_field"
+    LEUKEMIA_CELL = "leukemia_cell"
+
+    @property
+    def detects(self) -> bool:
+        return self.startswith("yolo")
+
+    @property
+    def is_a_start(self) -> bool:
+        """Whether it only is what another network starts from, and never served."""
+        return self.endswith("-base")
+
+    @property
+    def screens(self) -> bool:
+        return self.startswith("leukemia")
 
 
 class Split(StrEnum):
-    """A split of the PBC tiles."""
+    """A split of a data set."""
 
     TRAIN = "train"
     VAL = "val"
@@ -49,15 +69,15 @@ def train(name: Name, resume: Resume = True, epochs: Epochs = None) -> None:
     """Train one network. The ensemble has no weights of its own: there is nothing to train."""
     from dataclasses import replace
 
-    if name is Network.YOLOV8N:
+    if name.detects:
         from training import detector
 
-        recipe = detector.DetectorRecipe()
+        recipe = detector.RECIPES[name]
         detector.train(replace(recipe, epochs=epochs or recipe.epochs), resume)
     elif name is not Network.ENSEMBLE:
-        from training import trainer
+        from training import recipes, trainer
 
-        classifier = trainer.RECIPES[name]
+        classifier = recipes.RECIPES[name]
         trainer.train(replace(classifier, epochs=epochs or classifier.epochs), resume)
 
 
@@ -66,37 +86,55 @@ def boxes(
     split: Annotated[list[Split] | None, typer.Argument(help="Splits to look at; default: all.")] = None,
     force: Annotated[bool, typer.Option(help="Look again where boxes are cached.")] = False,
 ) -> None:
-    """Find the cell in each PBC tile with the trained detector, and cut the crops that classifiers train on."""
+    """Find the cell in each PBC tile with the exported detector: the crops that classifiers train on are cut there."""
     from training import boxes as finder
     from training import crops
-    from training.detector import DetectorRecipe
+    from training.detector import RECIPES
 
     for one in split or list(Split):
         if force:
             finder.cache_path(one).unlink(missing_ok=True)
-            crops.forget(one)
+            crops.forget(f"pbc-{one}")
         if not finder.cache_path(one).exists():
-            finder.find_boxes(one, DetectorRecipe())
-        crops.cut(one, [crops.SERVED, crops.CONTEXTUAL] if one is Split.TRAIN else [crops.SERVED])
+            finder.find_boxes(one, RECIPES[Network.YOLOV8N])
+
+
+@app.command()
+def leukemia_boxes(
+    split: Annotated[list[Split] | None, typer.Argument(help="Splits to look at; default: all.")] = None,
+    address: Annotated[str, typer.Option(help="The gateway of running services.")] = "127.0.0.1:50051",
+) -> None:
+    """Find the white cells of the leukemia fields with the running services: start `hemaserve up` first."""
+    from training import leukemia_boxes as finder
+
+    for one in split or list(Split):
+        typer.echo(f"{one}: {finder.find_boxes(one, address)} white cells")
 
 
 @app.command()
 def calibrate(name: Name) -> None:
-    """Fit a classifier's temperature on the crops kept out of training. A detector has none."""
-    from training import calibrate as calibration
+    """Fit a network's temperature on what was kept out of training. A detector has none."""
+    if name.screens:
+        from training import screen_figures
 
-    if name is not Network.YOLOV8N:
+        screen_figures.calibrate(name)
+    elif not name.detects:
+        from training import calibrate as calibration
+
         calibration.calibrate(name)
 
 
 @app.command()
 def evaluate(name: Name) -> None:
     """Measure a network on the validation split and choose its thresholds there."""
-    if name is Network.YOLOV8N:
-        from training import evaluate_detector
-        from training.detector import DetectorRecipe
+    if name.detects:
+        from training import detector, evaluate_detector
 
-        evaluate_detector.evaluate(DetectorRecipe())
+        evaluate_detector.evaluate(detector.RECIPES[name])
+    elif name.screens:
+        from training import screen_figures
+
+        screen_figures.evaluate(name)
     else:
         from training import evaluate as evaluation
 
@@ -112,11 +150,13 @@ def export(
     ] = False,
 ) -> None:
     """Write ONNX, Triton's configurations and the model card into the model repository."""
+    from training import detector
     from training import export as exporter
-    from training.detector import DetectorRecipe
 
-    if name is Network.YOLOV8N:
-        path = exporter.export_detector(DetectorRecipe(), untrained=untrained)
+    if name.detects:
+        path = exporter.export_detector(detector.RECIPES[name], untrained=untrained)
+    elif name.screens:
+        path = exporter.export_screen(name, untrained=untrained)
     elif name is Network.ENSEMBLE:
         path = exporter.export_ensemble(untrained=untrained)
     else:
@@ -125,14 +165,41 @@ def export(
 
 
 @app.command()
+def report(name: Name) -> None:
+    """Draw learning curves, confusion matrices and reliability into docs/models, for the model card."""
+    from training import report as reporting
+
+    for path in reporting.report(name):
+        typer.echo(path)
+
+
+@app.command()
+def reference(
+    address: Annotated[str, typer.Option(help="Gateway of a running stack.")] = "127.0.0.1:50051",
+) -> None:
+    """Find the colours of the training laboratory, which site profiles correct to, with a running stack."""
+    from training import reference as colours
+
+    typer.echo(colours.write(address))
+
+
+@app.command()
 def run(name: Name, resume: Resume = True, epochs: Epochs = None) -> None:
-    """All steps for one network: train, calibrate, evaluate, export. Classifiers need `run yolov8n` first."""
-    if name is not Network.YOLOV8N:
+    """All steps for one network: train, calibrate, evaluate, export, report.
+
+    What a network builds on comes first: the detectors, then efficientnet (the teacher), then the others.
+    """
+    if not (name.detects or name.screens):
         boxes()
     train(name, resume, epochs)
+    if name.is_a_start:
+        return
+    if name.detects:
+        export(name, untrained=True)  # a detector is measured through its exported file
     calibrate(name)
     evaluate(name)
     export(name)
+    report(name)
 
 
 if __name__ == "__main__":

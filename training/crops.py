@@ -1,4 +1,4 @@
-"""The crops of the PBC tiles, cut around the detector's boxes and kept as arrays on disk."""
+"""The crops of labelled cells, cut around boxes and kept as arrays on disk."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hemaserve import imaging
-from training import datasets
+from hemaserve.geometry import Box
+from training import datasets, sources
 from training.boxes import boxes_of
 from training.progress import track
 from training.settings import settings
@@ -39,7 +40,7 @@ class CropSet:
 
     Attributes:
         crops: uint8 [N, S, S, 3] RGB.
-        mask: bool [N, leaves], see `datasets.leaf_mask`.
+        mask: bool [N, classes], the classes that each label allows, see `datasets.leaf_mask`.
     """
 
     crops: NDArray[np.uint8]
@@ -50,6 +51,10 @@ class CropSet:
 
     def where(self, chosen: NDArray[np.bool_]) -> CropSet:
         return CropSet(self.crops[chosen], self.mask[chosen])
+
+    def joined(self, other: CropSet) -> CropSet:
+        """This set's crops, then the other's."""
+        return CropSet(np.concatenate([self.crops, other.crops]), np.concatenate([self.mask, other.mask]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,57 +71,65 @@ class Purpose:
     size: int
     margin: float
 
-    def path(self, split: str) -> Path:
-        return settings().runs / "crops" / f"pbc-{split}-{self.name}-{self.size}.npy"
+    def path(self, name: str) -> Path:
+        return settings().runs / "crops" / f"{name}-{self.name}-{self.size}.npy"
 
 
 SERVED: Final = Purpose("served", CROP_PX, CROP_MARGIN)
 CONTEXTUAL: Final = Purpose("context", CONTEXT_PX, (_SERVED_RATIO * CONTEXT - 1) / 2)
 
 
+def pbc_crops(split: str, purpose: Purpose) -> CropSet:
+    """The crops of the PBC tiles, around the detector's boxes."""
+    tiles = datasets.pbc_tiles(split)
+    boxes = boxes_of(split)
+    places = [(tile.path, boxes.get(tile.key)) for tile in tiles]
+    return CropSet(
+        cut(f"pbc-{split}", places, purpose), datasets.leaf_mask([tile.cell_type for tile in tiles])
+    )
+
+
+def bccd_crops(split: str, purpose: Purpose) -> CropSet:
+    """The crops of the BCCD cells whose type is known, around the labelled boxes."""
+    labelled = sources.bccd_cells(split)
+    places = [(cell.path, cell.box) for cell in labelled]
+    return CropSet(
+        cut(f"bccd-{split}", places, purpose), datasets.leaf_mask([cell.cell_type for cell in labelled])
+    )
+
+
 def served_crops(split: str) -> CropSet:
-    """The crops exactly as serving cuts them: what calibration and evaluation look at."""
-    return _load(split, SERVED)
+    """The PBC crops exactly as serving cuts them: what calibration and evaluation look at."""
+    return pbc_crops(split, SERVED)
 
 
-def context_crops(split: str) -> CropSet:
-    """Wider crops that training augments from: `CONTEXT` times a served crop's side, `CONTEXT_PX` wide."""
-    return _load(split, CONTEXTUAL)
-
-
-def cut(split: str, purposes: Sequence[Purpose]) -> None:
-    """Cut a split's crops around the cached boxes, for each purpose that has none yet; decodes each tile once."""
-    missing = [purpose for purpose in purposes if not purpose.path(split).exists()]
-    if not missing:
-        return
-    tiles, boxes = datasets.pbc_tiles(split), boxes_of(split)
-    arrays = [np.empty((len(tiles), p.size, p.size, 3), np.uint8) for p in missing]
+def cut(name: str, places: Sequence[tuple[Path, Box | None]], purpose: Purpose) -> NDArray[np.uint8]:
+    """The crop around each box, uint8 [N, S, S, 3], cut once and kept under `name`; no box means the tile's middle."""
+    path = purpose.path(name)
+    if path.exists():
+        stored: NDArray[np.uint8] = np.load(path, mmap_mode="r")
+        if len(stored) == len(places):
+            return stored
+    crops = np.empty((len(places), purpose.size, purpose.size, 3), np.uint8)
 
     def cut_one(index: int) -> None:
-        tile = tiles[index]
-        image = imaging.decode(tile.path.read_bytes())
-        box = boxes.get(tile.key) or datasets.fallback_box(image.shape[0])
-        for array, purpose in zip(arrays, missing, strict=True):
-            array[index] = imaging.cut_crop(image, box, size=purpose.size, margin=purpose.margin)
+        image_path, box = places[index]
+        image = imaging.decode(image_path.read_bytes())
+        crops[index] = imaging.cut_crop(
+            image, box or datasets.fallback_box(image.shape[0]), size=purpose.size, margin=purpose.margin
+        )
 
     # Pillow decodes and scales without holding Python's lock.
     with ThreadPoolExecutor(settings().threads) as pool:
-        for _ in track(pool.map(cut_one, range(len(tiles))), f"crops of {split}", total=len(tiles)):
+        for _ in track(pool.map(cut_one, range(len(places))), f"crops of {name}", total=len(places)):
             pass
-    for array, purpose in zip(arrays, missing, strict=True):
-        path = purpose.path(split)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        np.save(path.with_suffix(".part.npy"), array)
-        path.with_suffix(".part.npy").rename(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.save(path.with_suffix(".part.npy"), crops)
+    path.with_suffix(".part.npy").rename(path)
+    return crops
 
 
-def forget(split: str) -> None:
-    """Remove a split's crops, because the boxes they were cut around have changed."""
+def forget(name: str) -> None:
+    """Remove a set's crops, because the boxes they were cut around have changed."""
     for purpose in (SERVED, CONTEXTUAL):
-        purpose.path(split).unlink(missing_ok=True)
-
-
-def _load(split: str, purpose: Purpose) -> CropSet:
-    cut(split, [purpose])
-    mask = datasets.leaf_mask([tile.cell_type for tile in datasets.pbc_tiles(split)])
-    return CropSet(np.load(purpose.path(split), mmap_mode="r"), mask)
+        purpose.path(name).unlink(missing_ok=True)

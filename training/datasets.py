@@ -9,6 +9,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from hemaserve import cells
 from hemaserve.cells import LEAF_TYPES, PRIMARY_TYPES, CellType
@@ -51,6 +52,50 @@ def pbc_tiles(split: str) -> list[LabelledTile]:
         raise FileNotFoundError(f"{folder} does not exist; set HEMASERVE_DATA")
     paths = sorted(folder.glob("*/*.webp"))
     return [LabelledTile(path, cells.parse_cell_type(path.stem.split("_")[0])) for path in paths]
+
+
+#: Where the smear fields come from, by their size: the set mixes four laboratories' photographs (Gan & Li 2024).
+#: The 416 px fields are transformed BCCD fields, the 360 and 366 px ones are PBC tiles with all their surroundings.
+_FIELD_SOURCES: Final = {
+    (640, 480): "bccd",
+    (416, 416): "bccd",
+    (360, 363): "pbc",
+    (366, 369): "pbc",
+    (575, 575): "raabin",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledField:
+    """One smear field.
+
+    Attributes:
+        path: the image file.
+        labels: its YOLO label file.
+        source: the laboratory's set, one of `_FIELD_SOURCES`, or ``other``.
+    """
+
+    path: Path
+    labels: Path
+    source: str
+
+
+def smear_fields(split: str) -> list[LabelledField]:
+    """The fields of ``train`` or ``val``, in a stable order.
+
+    Raises:
+        FileNotFoundError: the data folder has no such split.
+    """
+    root = settings().data / "smear_fields"
+    folder = root / "images" / split
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder} does not exist; set HEMASERVE_DATA")
+    fields = []
+    for path in sorted(folder.iterdir()):
+        with Image.open(path) as image:
+            source = _FIELD_SOURCES.get(image.size, "other")
+        fields.append(LabelledField(path, root / "labels" / split / f"{path.stem}.txt", source))
+    return fields
 
 
 def leaf_mask(cell_types: Sequence[CellType]) -> NDArray[np.bool_]:

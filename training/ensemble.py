@@ -1,22 +1,24 @@
-"""The vote of the ensemble: the same formula in the ONNX file, here, and in the classifier for a subset."""
+"""The ensemble: who its members are, and which of them may have to answer without the others."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
-
 #: The members, in the order of the vote's inputs.
-MEMBERS: Final = ("xception", "vit")
+MEMBERS: Final = ("efficientnet", "xception", "vit")
 
 #: The models' names in the repository.
 ENSEMBLE: Final = "ensemble"
 VOTE: Final = "vote"
 
 
-def vote(members: Sequence[NDArray[np.float64]], temperature: float = 1.0) -> NDArray[np.float64]:
-    """Members' probabilities [N, leaves] to the ensemble's: mean ** (1 / temperature), normalised."""
-    sharpened = np.mean(members, axis=0) ** (1 / temperature)
-    return np.asarray(sharpened / sharpened.sum(axis=1, keepdims=True))
+def proper_subsets(members: Sequence[str]) -> list[tuple[str, ...]]:
+    """Every choice of some but not all members, smallest first; each in the order of `members`."""
+    return [subset for size in range(1, len(members)) for subset in combinations(members, size)]
+
+
+def subset_name(members: Sequence[str]) -> str:
+    """The name of a subset in parameters and figures, e.g. ``xception+vit``."""
+    return "+".join(members)

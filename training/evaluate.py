@@ -8,84 +8,97 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hemaserve.cells import PRIMARY_TYPES
-from training import datasets
-from training.calibrate import expected_calibration_error, scorer
+from hemaserve.cells import LEAF_TYPES, PRIMARY_TYPES, UnidentifiedReason
+from hemaserve.evaluation import metrics
+from training import abstention, answers, datasets, scores, source_figures
+from training.answers import Answers
 from training.crops import CropSet, served_crops
-from training.results import ClassifierFigures, TypeFigures
+from training.ensemble import ENSEMBLE, MEMBERS, proper_subsets, subset_name
+from training.results import CalibrationFigures, ClassifierFigures, TypeFigures
 
 log = logging.getLogger(__name__)
 
-#: What the identified cells' accuracy should reach, and how many cells may be left unidentified for it.
-TARGET_ACCURACY: Final = 0.99
-MAX_UNIDENTIFIED: Final = 0.08
-
-#: Below this probability another type may be as probable: nothing below is ever identified.
-_LOWEST_THRESHOLD: Final = 0.5
-
+#: Share of its primary type that a leaf needs: clearly more than the next best of two.
 _LEAF_THRESHOLD: Final = 0.6
 
 
 def evaluate(name: str) -> ClassifierFigures:
-    """Fill in the figures of a calibrated network, or of the ensemble, from the validation split."""
+    """Fill in the figures of a calibrated network, or of the ensemble, and choose its limits and thresholds.
+
+    All on the validation split. The limit on the members' disagreement comes first, then, among the cells that keep
+    to both limits, the threshold. The ensemble's subsets get their own.
+    """
     figures = ClassifierFigures.read(name)
     crops = served_crops("val")
-    at_temperature = scorer(name, crops)
-    probabilities = at_temperature(figures.temperature)
-    uncalibrated = at_temperature(1.0)
-
-    truth = datasets.primary_index(crops.mask)
-    parents = probabilities @ datasets.roll_up()
-    winner, confidence = parents.argmax(axis=1), parents.max(axis=1)
-    correct = winner == truth
+    if name == ENSEMBLE:
+        opinions = answers.opinions_of(MEMBERS, crops)
+        said = answers.of_vote(list(opinions.values()))
+        for subset in proper_subsets(MEMBERS):
+            subset_answers = answers.of_vote([opinions[member] for member in subset])
+            choose(figures.subsets[subset_name(subset)], subset_answers, crops)
+    else:
+        said = answers.of_network(answers.logits_of(name, crops), figures)
+    identified = choose(figures, said, crops)
     figures.crops = len(crops)
-    figures.accuracy = float(correct.mean())
-    figures.ece = expected_calibration_error(confidence, correct)
-    figures.ece_uncalibrated = _uncalibrated_ece(uncalibrated, truth)
-    figures.identify_threshold = choose_threshold(confidence, correct)
-    identified = confidence >= figures.identify_threshold
-    figures.identified_accuracy = float(correct[identified].mean())
-    figures.unidentified_share = float(1 - identified.mean())
+    probabilities = said.at_temperature(figures.temperature)
+    truth = datasets.primary_index(crops.mask)
+    winner, confidence = _best(probabilities)
+    figures.primary = scores.score(truth, winner, PRIMARY_TYPES)
+    figures.reliability = metrics.reliability_bins(confidence.tolist(), (winner == truth).tolist())
+    figures.ece_uncalibrated = _uncalibrated_ece(said.at_temperature(1.0), truth)
     figures.types = {
         cell_type.value: _type_figures(winner == index, truth == index)
         for index, cell_type in enumerate(PRIMARY_TYPES)
     }
-    figures.leaf_threshold = _LEAF_THRESHOLD
     _fill_leaves(figures, probabilities, crops, identified)
+    figures.sources = {"bccd": source_figures.bccd(figures)}
     figures.write()
-    log.info("%s", figures.model_dump_json(exclude={"types"}))
+    log.info("%s", figures.model_dump_json(include={*CalibrationFigures.model_fields}))
     return figures
 
 
-def choose_threshold(
-    confidence: NDArray[np.float64],
-    correct: NDArray[np.bool_],
-    target: float = TARGET_ACCURACY,
-    max_unidentified: float = MAX_UNIDENTIFIED,
-) -> float:
-    """The smallest threshold whose identified crops are right often enough.
+def choose(figures: CalibrationFigures, said: Answers, crops: CropSet) -> NDArray[np.bool_]:
+    """Choose the limit on the disagreement and the thresholds, and fill in what they come to on labelled crops.
 
     Args:
-        confidence: [N] probability of the winning primary type.
-        correct: [N] whether it is the right one.
-        target: the accuracy wanted among crops at or above the threshold.
-        max_unidentified: share of the crops that may be below; this limit wins over the target.
+        figures: has the temperature and the limit on the out-of-distribution score; gets the rest.
+        said: about the crops.
 
     Returns:
-        A threshold of three decimals, 0.5 or more.
+        Which crops [N] are identified.
     """
-    for threshold in np.arange(_LOWEST_THRESHOLD, 1.0, 0.005):
-        identified = confidence >= threshold
-        if 1 - identified.mean() > max_unidentified:
-            return round(float(max(threshold - 0.005, _LOWEST_THRESHOLD)), 3)
-        if correct[identified].mean() >= target:
-            return round(float(threshold), 3)
-    return 0.995
+    winner, confidence = _best(said.at_temperature(figures.temperature))
+    correct = winner == datasets.primary_index(crops.mask)
+    if said.disagreements is not None:
+        share = abstention.DISAGREEMENT_SHARE
+        figures.disagreement_limit = abstention.limit_tripped_by(said.disagreements, share)
+    known = abstention.within(said.ood_scores, figures.ood_limit)
+    agreed = abstention.within(said.disagreements, figures.disagreement_limit)
+    figures.identify_threshold = abstention.choose_threshold(confidence, correct, known & agreed)
+    figures.leaf_threshold = _LEAF_THRESHOLD
+    sure = confidence >= figures.identify_threshold
+    identified = np.asarray(sure & known & agreed)
+    figures.accuracy = float(correct.mean())
+    figures.ece = metrics.expected_calibration_error(confidence.tolist(), correct.tolist())
+    figures.identified_accuracy = float(correct[identified].mean()) if identified.any() else 0.0
+    figures.unidentified_share = float(1 - identified.mean())
+    figures.unidentified_by = {
+        UnidentifiedReason.LOW_PROBABILITY.value: float(1 - np.mean(sure)),
+        UnidentifiedReason.MEMBERS_DISAGREE.value: float(1 - np.mean(agreed)),
+        UnidentifiedReason.OUT_OF_DISTRIBUTION.value: float(1 - np.mean(known)),
+    }
+    return identified
+
+
+def _best(probabilities: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The most probable primary type of each crop, an index into `PRIMARY_TYPES`, and its probability."""
+    parents = probabilities @ datasets.roll_up()
+    return parents.argmax(axis=1), parents.max(axis=1)
 
 
 def _uncalibrated_ece(probabilities: NDArray[np.float64], truth: NDArray[np.int64]) -> float:
-    parents = probabilities @ datasets.roll_up()
-    return expected_calibration_error(parents.max(axis=1), parents.argmax(axis=1) == truth)
+    winner, confidence = _best(probabilities)
+    return metrics.expected_calibration_error(confidence.tolist(), (winner == truth).tolist())
 
 
 def _type_figures(said: NDArray[np.bool_], true: NDArray[np.bool_]) -> TypeFigures:
@@ -106,6 +119,8 @@ def _fill_leaves(
     labelled = crops.mask.sum(axis=1) == 1
     right = crops.mask[rows, probabilities.argmax(axis=1)]
     figures.leaf_accuracy = float(right[labelled].mean())
+    truth, answer = crops.mask[labelled].argmax(axis=1), probabilities[labelled].argmax(axis=1)
+    figures.leaf = scores.score(truth, answer, LEAF_TYPES)
 
     tree = datasets.roll_up()
     winner = (probabilities @ tree).argmax(axis=1)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
@@ -19,7 +20,7 @@ from hemaserve import geometry, imaging
 from training import detector
 from training.detector import KINDS, DetectorRecipe
 from training.progress import track
-from training.results import DetectorFigures, KindFigures, TrainingRun
+from training.results import DetectorFigures, KindFigures, TrainingRun, describe_recipe
 from training.settings import settings
 
 log = logging.getLogger(__name__)
@@ -170,11 +171,14 @@ def _coco_box(box: NDArray[np.float32]) -> dict[str, Any]:
 def _training_run(recipe: DetectorRecipe) -> TrainingRun:
     with (recipe.folder / "results.csv").open() as file:
         rows = [{key.strip(): value for key, value in row.items()} for row in csv.DictReader(file)]
-    fields = len(list((settings().data / "smear_fields" / "images" / "train").iterdir()))
+    # What it was really shown: some laboratories may be left out, and tiles added.
+    fields = len(list((recipe.folder / "dataset" / "images" / "train").iterdir()))
     return TrainingRun(
         epochs=len(rows),
         seconds=float(rows[-1]["time"]),
         crops=fields,
         threads=settings().threads,
         seed=settings().seed,
+        device="cuda" if torch.cuda.is_available() else "cpu",
+        recipe=describe_recipe(recipe),
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -11,77 +13,124 @@ from hemaserve.cells import LEAF_TYPES
 from hemaserve.imaging import PREPROCESSING_VERSION
 from training import cards, detector, onnx_graph, triton_config
 from training.architectures import ARCHITECTURES, build
+from training.checkpoints import load_trained
+from training.classifier_specs import (
+    BATCH,
+    OOD_SCORE,
+    PROBABILITIES,
+    CropSpec,
+    ensemble_spec,
+    ensemble_title,
+    network_spec,
+    vote_spec,
+)
 from training.crops import CROP_MARGIN, CROP_PX
 from training.detector import DetectorRecipe
-from training.ensemble import ENSEMBLE, MEMBERS, VOTE
-from training.results import ClassifierFigures, DetectorFigures
+from training.ensemble import ENSEMBLE, MEMBERS, VOTE, proper_subsets, subset_name
+from training.recipes import RECIPES
+from training.results import CalibrationFigures, ClassifierFigures, DetectorFigures, ScreenFigures
+from training.screen import CELL_TASK
 from training.settings import settings
-from training.trainer import load_trained
-from training.triton_config import EnsembleStep, ModelSpec, TensorSpec
+from training.triton_config import ModelSpec, TensorSpec
+from training.vote_graph import export_vote
 
 log = logging.getLogger(__name__)
 
-CLASSIFIER_BATCH = 64
-DETECTOR_BATCH = 16
-_PROBABILITIES = TensorSpec("probabilities", "TYPE_FP32", (len(LEAF_TYPES),))
-_CROPS = TensorSpec("crops", "TYPE_UINT8", (CROP_PX, CROP_PX, 3))
+FIELD_BATCH = 16
+
+#: SPDX's way to name terms that have no identifier: what may be done with the images that it was trained on.
+SCREEN_LICENCE = "LicenseRef-research-use"
+
+_CROPS = CropSpec(CROP_PX, CROP_MARGIN)
+
+#: Of networks with random weights, which have nothing that limits could be chosen from.
+_UNTRAINED = CalibrationFigures(ood_limit=3.0, disagreement_limit=0.5)
 
 
 def export_classifier(name: str, *, untrained: bool = False) -> Path:
-    """Export one network with its calibrated temperature inside. `untrained` stands in where there are no weights."""
-    figures = ClassifierFigures(name=name) if untrained else ClassifierFigures.read(name)
+    """Export one network with its calibration inside. `untrained` stands in where there are no weights."""
+    unmeasured = ClassifierFigures(name=name, ood_limit=_UNTRAINED.ood_limit)
+    figures = unmeasured if untrained else ClassifierFigures.read(name)
     network = build(name).eval() if untrained else load_trained(name)
     folder = settings().model_repository / name
     path = folder / "1" / "model.onnx"
-    onnx_graph.export(
-        onnx_graph.ServedClassifier(network, figures.temperature),
-        path,
-        side=CROP_PX,
-        input_name=_CROPS.name,
-        output_name=_PROBABILITIES.name,
+    served = onnx_graph.ServedClassifier(
+        network, figures.temperature, figures.energy_mean, figures.energy_deviation
     )
+    outputs = [PROBABILITIES.name, OOD_SCORE.name]
+    onnx_graph.export(served, path, side=CROP_PX, input_name=_CROPS.tensor.name, output_names=outputs)
     digest = onnx_graph.sha256(path)
-    parameters = _classifier_parameters(figures, ARCHITECTURES[name].title, digest)
-    spec = ModelSpec(name, CLASSIFIER_BATCH, (_CROPS,), (_PROBABILITIES,), parameters)
-    triton_config.write(spec, folder)
-    cards.write_classifier(folder, figures, ARCHITECTURES[name].title, digest)
+    title = ARCHITECTURES[name].title
+    triton_config.write(network_spec(figures, title, digest, _CROPS), folder)
+    cards.write_classifier(folder, figures, title, digest)
     return path
 
 
 def export_ensemble(*, untrained: bool = False) -> Path:
     """Export the vote, and the ensemble that runs the members side by side and then votes."""
-    figures = ClassifierFigures(name=ENSEMBLE) if untrained else ClassifierFigures.read(ENSEMBLE)
+    figures = _untrained_ensemble(MEMBERS) if untrained else ClassifierFigures.read(ENSEMBLE)
     folder = settings().model_repository / VOTE
     path = folder / "1" / "model.onnx"
-    onnx_graph.export_vote(path, MEMBERS, len(LEAF_TYPES), figures.temperature)
+    export_vote(path, MEMBERS, len(LEAF_TYPES), figures.temperature)
     digest = onnx_graph.sha256(path)
-    classes = (len(LEAF_TYPES),)
-    votes = tuple(TensorSpec(member, "TYPE_FP32", classes) for member in MEMBERS)
-    vote_parameters = {
-        "task": "vote",
-        "members": ",".join(MEMBERS),
-        "vote_temperature": repr(round(figures.temperature, 6)),
-        "sha256": digest,
-        "licence": "Apache-2.0",
-    }
-    triton_config.write(ModelSpec(VOTE, CLASSIFIER_BATCH, votes, (_PROBABILITIES,), vote_parameters), folder)
+    triton_config.write(vote_spec(figures, MEMBERS, digest), folder)
     cards.write_vote(folder, figures, digest)
 
     folder = settings().model_repository / ENSEMBLE
-    title = "Ensemble of " + " and ".join(MEMBERS)
-    parameters = _classifier_parameters(figures, title, digest)
-    parameters |= {"members": ",".join(MEMBERS), "vote_temperature": repr(round(figures.temperature, 6))}
-    own = {member: f"{member}_probabilities" for member in MEMBERS}
-    steps = (
-        *(EnsembleStep(m, {_CROPS.name: _CROPS.name}, {_PROBABILITIES.name: own[m]}) for m in MEMBERS),
-        EnsembleStep(VOTE, own, {_PROBABILITIES.name: _PROBABILITIES.name}),
-    )
-    outputs = (_PROBABILITIES, *(TensorSpec(tensor, "TYPE_FP32", classes) for tensor in own.values()))
-    triton_config.write(ModelSpec(ENSEMBLE, CLASSIFIER_BATCH, (_CROPS,), outputs, parameters, steps), folder)
+    triton_config.write(ensemble_spec(figures, MEMBERS, digest, _CROPS), folder)
     # Triton wants a version folder even where a model has no file, and git keeps no empty folders.
     (folder / "1").mkdir(exist_ok=True)
     (folder / "1" / ".gitkeep").touch()
-    cards.write_classifier(folder, figures, title, digest)
+    cards.write_classifier(folder, figures, ensemble_title(MEMBERS), digest)
+    return path
+
+
+def _untrained_ensemble(members: Sequence[str]) -> ClassifierFigures:
+    subsets = {
+        subset_name(subset): _UNTRAINED.model_copy(
+            update={} if len(subset) > 1 else {"disagreement_limit": None}
+        )
+        for subset in proper_subsets(members)
+    }
+    return ClassifierFigures(name=ENSEMBLE, subsets=subsets, **_UNTRAINED.model_dump())
+
+
+def export_screen(name: str, *, untrained: bool = False) -> Path:
+    """Export a network of the leukemia screen. All classes but the first, benign, flag."""
+    figures = ScreenFigures(name=name) if untrained else ScreenFigures.read(name)
+    recipe = RECIPES[name]
+    classes = recipe.task.classes
+    network = build(name, len(classes)).eval() if untrained else load_trained(name)
+    of_cells = recipe.task is CELL_TASK
+    crops = CropSpec(recipe.side_px, CROP_MARGIN)
+    images = crops.tensor if of_cells else replace(crops.tensor, name="fields")
+    folder = settings().model_repository / name
+    path = folder / "1" / "model.onnx"
+    onnx_graph.export(
+        onnx_graph.ServedScreen(network, figures.temperature),
+        path,
+        side=recipe.side_px,
+        input_name=images.name,
+        output_names=[PROBABILITIES.name],
+    )
+    digest = onnx_graph.sha256(path)
+    title = ARCHITECTURES[name].title
+    parameters = {
+        "task": "screen_cell" if of_cells else "screen_field",
+        "title": title,
+        "classes": ",".join(classes),
+        "flag_classes": ",".join(classes[1:]),
+        "flag_threshold": repr(figures.flag_threshold),
+        "preprocessing_version": PREPROCESSING_VERSION,
+        **({"crop_margin": repr(crops.margin)} if of_cells else {}),
+        "temperature": repr(round(figures.temperature, 6)),
+        "sha256": digest,
+        "licence": SCREEN_LICENCE,
+    }
+    probabilities = TensorSpec(PROBABILITIES.name, PROBABILITIES.data_type, (len(classes),))
+    spec = ModelSpec(name, BATCH if of_cells else FIELD_BATCH, (images,), (probabilities,), parameters)
+    triton_config.write(spec, folder)
+    cards.write_screen(folder, figures, title, digest)
     return path
 
 
@@ -95,11 +144,11 @@ def export_detector(recipe: DetectorRecipe, *, untrained: bool = False) -> Path:
         path,
         side=detector.INPUT_PX,
         input_name="images",
-        output_name="predictions",
+        output_names=["predictions"],
     )
     with torch.inference_mode():
         probe = torch.zeros(1, detector.INPUT_PX, detector.INPUT_PX, 3, dtype=torch.uint8).numpy()
-        predictions = onnx_graph.run_onnxruntime(path, probe)
+        (predictions,) = onnx_graph.run_onnxruntime(path, probe)
     digest = onnx_graph.sha256(path)
     thresholds = dict.fromkeys(detector.KINDS, 0.3)
     thresholds |= {kind: kind_figures.score_threshold for kind, kind_figures in figures.kinds.items()}
@@ -116,21 +165,6 @@ def export_detector(recipe: DetectorRecipe, *, untrained: bool = False) -> Path:
     }
     images = TensorSpec("images", "TYPE_UINT8", (detector.INPUT_PX, detector.INPUT_PX, 3))
     output = TensorSpec("predictions", "TYPE_FP32", predictions.shape[1:])
-    triton_config.write(ModelSpec(recipe.name, DETECTOR_BATCH, (images,), (output,), parameters), folder)
+    triton_config.write(ModelSpec(recipe.name, FIELD_BATCH, (images,), (output,), parameters), folder)
     cards.write_detector(folder, figures, recipe.title, digest)
     return path
-
-
-def _classifier_parameters(figures: ClassifierFigures, title: str, digest: str) -> dict[str, str]:
-    return {
-        "task": "classification",
-        "title": title,
-        "leaf_types": ",".join(LEAF_TYPES),
-        "crop_margin": repr(CROP_MARGIN),
-        "preprocessing_version": PREPROCESSING_VERSION,
-        "identify_threshold": repr(figures.identify_threshold),
-        "leaf_threshold": repr(figures.leaf_threshold),
-        "temperature": repr(round(figures.temperature, 6)),
-        "sha256": digest,
-        "licence": "Apache-2.0",
-    }

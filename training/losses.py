@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
-
-from training.datasets import roll_up
 
 #: Keeps the logarithm of an empty sum finite.
 _LOWEST: Final = -1e4
@@ -35,17 +35,27 @@ class TreeLoss(nn.Module):
 
     loss = leaf + parent + smoothing * mean(-log p) and, with a teacher q at temperature t (Hinton et al. 2015),
     (1 - w) * loss + w * t^2 * KL(q_t || p_t).
+
+    Args:
+        tree: 0/1 [leaves, parents], see `datasets.roll_up`; the identity where there is no tree.
+        smoothing: share of the leaf's loss that is spread over all leaves.
+        teacher_weight: w.
+        teacher_temperature: t.
     """
 
     def __init__(
-        self, smoothing: float = 0.1, teacher_weight: float = 0.5, teacher_temperature: float = 2.0
+        self,
+        tree: NDArray[np.float32],
+        smoothing: float = 0.1,
+        teacher_weight: float = 0.5,
+        teacher_temperature: float = 2.0,
     ) -> None:
         super().__init__()
         self.smoothing = smoothing
         self.teacher_weight = teacher_weight
         self.teacher_temperature = teacher_temperature
         self.tree: Tensor
-        self.register_buffer("tree", torch.from_numpy(roll_up()), persistent=False)
+        self.register_buffer("tree", torch.from_numpy(tree), persistent=False)
 
     def forward(self, logits: Tensor, mask: Tensor, teacher_logits: Tensor | None = None) -> Tensor:
         """Mean loss, a scalar.

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from training.architectures import Normalise
+from training.architectures import Standardise
 
 OPSET = 17
 
@@ -26,16 +26,46 @@ _FP16_MIN_ELEMENTS = 256
 
 
 class ServedClassifier(nn.Module):
-    """uint8 [N, S, S, 3] RGB crops to float32 [N, leaves] calibrated probabilities."""
+    """uint8 [N, S, S, 3] RGB crops to calibrated probabilities float32 [N, leaves] and `ood_score` float32 [N, 1].
+
+    The score is the free energy of the uncalibrated logits, see `training.abstention.energy`, standardised by its mean
+    and standard deviation over the calibration crops.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        temperature: float,
+        energy_mean: float = 0.0,
+        energy_deviation: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.normalise = Standardise()
+        self.network = network
+        self.temperature = temperature
+        self.energy_mean = energy_mean
+        self.energy_deviation = energy_deviation
+
+    def forward(self, crops: Tensor) -> tuple[Tensor, Tensor]:
+        logits = self.network(self.normalise(crops.permute(0, 3, 1, 2)))
+        # Spelt out: as one operator, not every runtime subtracts the greatest before it takes powers.
+        greatest = logits.amax(dim=1, keepdim=True)
+        energy = -greatest - (logits - greatest).exp().sum(dim=1, keepdim=True).log()
+        score = (energy - self.energy_mean) / self.energy_deviation
+        return torch.softmax(logits / self.temperature, dim=1), score
+
+
+class ServedScreen(nn.Module):
+    """uint8 [N, S, S, 3] RGB squares to float32 [N, classes] calibrated probabilities."""
 
     def __init__(self, network: nn.Module, temperature: float) -> None:
         super().__init__()
-        self.normalise = Normalise()
+        self.normalise = Standardise()
         self.network = network
         self.temperature = temperature
 
-    def forward(self, crops: Tensor) -> Tensor:
-        logits = self.network(self.normalise(crops.permute(0, 3, 1, 2)))
+    def forward(self, images: Tensor) -> Tensor:
+        logits = self.network(self.normalise(images.permute(0, 3, 1, 2)))
         return torch.softmax(logits / self.temperature, dim=1)
 
 
@@ -52,7 +82,7 @@ class ServedDetector(nn.Module):
         return predictions
 
 
-def export(module: nn.Module, path: Path, *, side: int, input_name: str, output_name: str) -> None:
+def export(module: nn.Module, path: Path, *, side: int, input_name: str, output_names: Sequence[str]) -> None:
     """Trace a served module into a slim ONNX file with a dynamic batch axis and weights stored as FP16.
 
     Raises:
@@ -71,8 +101,8 @@ def export(module: nn.Module, path: Path, *, side: int, input_name: str, output_
             str(path),
             opset_version=OPSET,
             input_names=[input_name],
-            output_names=[output_name],
-            dynamic_axes={input_name: {0: "batch"}, output_name: {0: "batch"}},
+            output_names=list(output_names),
+            dynamic_axes={name: {0: "batch"} for name in (input_name, *output_names)},
             dynamo=False,
         )
     model = onnxslim.slim(onnx.load(str(path)))
@@ -81,35 +111,6 @@ def export(module: nn.Module, path: Path, *, side: int, input_name: str, output_
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, str(path))
     check_parity(module, path, side=side)
-
-
-def export_vote(path: Path, members: Sequence[str], classes: int, temperature: float) -> None:
-    """Write the ensemble's vote: p = mean of the members; p ** (1 / temperature), normalised.
-
-    The classifier uses the same formula in numpy where it has to vote over a subset of the members.
-    """
-    float_type = TensorProto.FLOAT
-    shape: list[str | int | None] = ["batch", classes]
-    nodes = [
-        helper.make_node("Mean", list(members), ["mean"]),
-        helper.make_node("Pow", ["mean", "exponent"], ["sharpened"]),
-        helper.make_node("ReduceSum", ["sharpened", "axes"], ["total"], keepdims=1),
-        helper.make_node("Div", ["sharpened", "total"], ["probabilities"]),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "vote",
-        [helper.make_tensor_value_info(member, float_type, shape) for member in members],
-        [helper.make_tensor_value_info("probabilities", float_type, shape)],
-        [
-            numpy_helper.from_array(np.array(1 / temperature, np.float32), "exponent"),
-            numpy_helper.from_array(np.array([1], np.int64), "axes"),
-        ],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8)
-    onnx.checker.check_model(model, full_check=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    onnx.save(model, str(path))
 
 
 def store_as_fp16(model: onnx.ModelProto) -> None:
@@ -139,7 +140,7 @@ def check_parity(module: nn.Module, path: Path, *, side: int, tolerance: float =
     """Compare ONNX Runtime's and OpenVINO's answers with torch's on random pixels, batches of 1 and 3.
 
     Returns:
-        The largest difference, as a share of the largest answer.
+        The largest difference of any output, as a share of that output's largest value, or of 1 where that is more.
 
     Raises:
         ValueError: it is above `tolerance`.
@@ -148,23 +149,25 @@ def check_parity(module: nn.Module, path: Path, *, side: int, tolerance: float =
     for batch in (1, 3):
         pixels = _example(side, batch)
         with torch.inference_mode():
-            expected = module(torch.from_numpy(pixels)).numpy()
-        for answer in (run_onnxruntime(path, pixels), _run_openvino(path, pixels)):
-            if answer.shape != expected.shape:
-                raise ValueError(f"{path}: shape {answer.shape} instead of {expected.shape}")
-            worst = max(worst, float(np.abs(answer - expected).max() / np.abs(expected).max()))
+            answer = module(torch.from_numpy(pixels))
+        expected = [part.numpy() for part in (answer if isinstance(answer, tuple) else (answer,))]
+        for found in (run_onnxruntime(path, pixels), _run_openvino(path, pixels)):
+            for one, wanted in zip(found, expected, strict=True):
+                if one.shape != wanted.shape:
+                    raise ValueError(f"{path}: shape {one.shape} instead of {wanted.shape}")
+                worst = max(worst, float(np.abs(one - wanted).max() / max(np.abs(wanted).max(), 1.0)))
     if worst > tolerance:
         raise ValueError(f"{path}: differs from torch by {worst:.4f} of the largest answer")
     return worst
 
 
-def run_onnxruntime(path: Path, pixels: NDArray[np.uint8], threads: int = 2) -> NDArray[np.float32]:
-    """One batch through a single-input ONNX file with ONNX Runtime."""
+def run_onnxruntime(path: Path, pixels: NDArray[np.uint8], threads: int = 2) -> list[NDArray[np.float32]]:
+    """The outputs, in their order, of one batch through a single-input ONNX file with ONNX Runtime."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    answer: NDArray[np.float32] = session.run(None, {session.get_inputs()[0].name: pixels})[0]
-    return answer
+    answers: list[NDArray[np.float32]] = session.run(None, {session.get_inputs()[0].name: pixels})
+    return answers
 
 
 def sha256(path: Path) -> str:
@@ -172,9 +175,9 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _run_openvino(path: Path, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _run_openvino(path: Path, pixels: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
     compiled = openvino.compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return np.asarray(compiled(pixels)[0])
+    return [np.asarray(answer) for answer in compiled(pixels).values()]
 
 
 def _example(side: int, batch: int) -> NDArray[np.uint8]:

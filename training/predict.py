@@ -7,8 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from training import datasets
-from training.architectures import Normalise
+from training.architectures import Standardise
 
 _BATCH = 128
 
@@ -16,12 +15,12 @@ _BATCH = 128
 @torch.inference_mode()
 def predict_logits(network: nn.Module, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
     """uint8 [N, S, S, 3] RGB crops to float32 [N, leaves] logits."""
-    normalise, device = Normalise(), next(network.parameters()).device
+    standardise, device = Standardise(), next(network.parameters()).device
     rows = []
     for start in range(0, len(crops), _BATCH):
         pixels = torch.from_numpy(np.array(crops[start : start + _BATCH])).to(device)
         # NHWC memory seen as NCHW is what PyTorch calls channels last: nothing is copied.
-        rows.append(network(normalise(pixels.permute(0, 3, 1, 2))).float().cpu().numpy())
+        rows.append(network(standardise(pixels.permute(0, 3, 1, 2))).float().cpu().numpy())
     return np.concatenate(rows)
 
 
@@ -32,7 +31,12 @@ def softmax(logits: NDArray[np.float32], temperature: float = 1.0) -> NDArray[np
     return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
 
 
-def primary_accuracy(scores: NDArray[np.float32], mask: NDArray[np.bool_]) -> float:
-    """Share of the crops whose most probable primary type is the labelled one, from logits [N, leaves]."""
-    parents = softmax(scores) @ datasets.roll_up()
-    return float((parents.argmax(axis=1) == datasets.primary_index(mask)).mean())
+def parent_accuracy(logits: NDArray[np.float32], mask: NDArray[np.bool_], tree: NDArray[np.float32]) -> float:
+    """Share of the crops whose most probable parent is the labelled one.
+
+    Args:
+        logits: [N, leaves].
+        mask: bool [N, leaves], the leaves that each label allows.
+        tree: 0/1 [leaves, parents], see `datasets.roll_up`.
+    """
+    return float(((softmax(logits) @ tree).argmax(axis=1) == (mask @ tree).argmax(axis=1)).mean())

@@ -29,11 +29,17 @@ class Settings(BaseSettings):
     results: Path = Field(default=REPOSITORY / "training" / "results")
     """Machine-readable figures of each network; committed."""
 
+    reports: Path = Field(default=REPOSITORY / "docs" / "models")
+    """Pictures of each network's training and figures; committed, and linked from the model cards."""
+
     model_repository: Path = Field(default=REPOSITORY / "model_repository")
     """Triton's model repository that the export writes."""
 
     threads: int = Field(default=2, ge=1)
     """CPU threads that torch may use."""
+
+    without_bccd: bool = False
+    """Use the networks as they were before they saw any of BCCD: the stand-in for a stranger's laboratory."""
 
     seed: int = 20260101
     """Seed of every split, shuffle and initialisation."""

@@ -2,75 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
+import shutil
 import time
 from collections.abc import Iterator
 from copy import deepcopy
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from training import datasets
-from training.architectures import Normalise, build
-from training.augment import Augment, Ranges
-from training.crops import CROP_PX, CropSet, context_crops, served_crops
+from training.architectures import Standardise
+from training.augment import Augment
+from training.checkpoints import checkpoint_path, load_trained, stored
+from training.crops import CropSet
 from training.losses import TreeLoss
-from training.predict import predict_logits, primary_accuracy
+from training.predict import parent_accuracy, predict_logits
 from training.progress import track
+from training.recipes import Recipe
 from training.results import TrainingRun
 from training.settings import settings
+from training.tasks import Lesson
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """How one classifier is trained.
-
-    Attributes:
-        name: the architecture's name.
-        epochs: passes over the training crops.
-        small_px: side of the crops in the first `small_share` of the epochs, which are faster.
-        batch: crops per optimiser step.
-        learning_rate: AdamW's, at the peak of the schedule.
-        warm_up: share of the steps in which the learning rate rises.
-        ema: decay of the averaged weights per step.
-        teacher: name of a trained network to distil from.
-        teacher_from: share of the epochs before the teacher joins: the coarse part is learned from labels as well.
-    """
-
-    name: str
-    epochs: int
-    small_px: int
-    small_share: float = 0.6
-    batch: int = 64
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.05
-    warm_up: float = 0.08
-    ema: float = 0.998
-    teacher: str | None = None
-    teacher_from: float = 0.6
-    ranges: Ranges = field(default_factory=Ranges)
-
-    @property
-    def folder(self) -> Path:
-        return settings().runs / "classifier" / self.name
-
-    def side(self, epoch: int) -> int:
-        return self.small_px if epoch < round(self.small_share * self.epochs) else CROP_PX
-
-
-RECIPES: Final = {
-    recipe.name: recipe
-    for recipe in (
-        Recipe("xception", epochs=20, small_px=64, small_share=0.7),
-        Recipe("vit", epochs=20, small_px=60, small_share=0.7, learning_rate=1e-3),
-    )
-}
 
 
 class Trainer:
@@ -81,57 +39,100 @@ class Trainer:
         torch.set_num_threads(settings().threads)
         self.recipe = recipe
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.network = build(recipe.name).to(self.device)
+        self.network = recipe.build()
+        if recipe.start:
+            self.network.load_state_dict(stored(recipe.start)["average"])
+        self.network.to(self.device)
         self.average = deepcopy(self.network).eval().requires_grad_(False)
-        self.normalise = Normalise()
-        self.loss = TreeLoss().to(self.device)
+        self.standardise = Standardise()
+        self.loss = TreeLoss(recipe.task.tree).to(self.device)
         self.optimizer = torch.optim.AdamW(
             _groups(self.network, recipe.weight_decay), lr=recipe.learning_rate
         )
         self.generator = torch.Generator().manual_seed(settings().seed)
-        self.augment = Augment(recipe.ranges, self.generator)
+        self.augment = Augment(recipe.ranges, self.generator, recipe.task.context)
         self.teacher: nn.Module | None = None
         self.epoch = 0
         self.step = 0
         self.seconds = 0.0
+        self.history: list[dict[str, float]] = []
 
-    def fit(self, train: CropSet, held_out: CropSet) -> None:
-        """Train on context crops; `held_out`, served crops, only shows how it goes."""
+    def fit(self, lesson: Lesson) -> None:
+        """Train on the lesson's crops: first one laboratory's, then all of them together."""
         self._resume()
-        steps = math.ceil(len(train) / self.recipe.batch)
-        while self.epoch < self.recipe.epochs:
+        if self.epoch <= self.recipe.epochs:
+            self._fit(lesson, lesson.train, _weights(lesson.train, self.recipe), self.recipe.epochs)
+            shutil.copy(checkpoint_path(self.recipe.name), checkpoint_path(self.recipe.name, joint=False))
+            # Where it gave up, the joint epochs follow as if all others had been run.
+            self.epoch = self.recipe.epochs
+            self.step = self.recipe.epochs * self._steps(lesson)
+        if lesson.others is None or not self.recipe.joint_epochs:
+            return
+        weights = np.concatenate(
+            [
+                _weights(lesson.train, self.recipe) * (1 - self.recipe.others_share),
+                _weights(lesson.others, self.recipe) * self.recipe.others_share,
+            ]
+        )
+        self._fit(
+            lesson, lesson.train.joined(lesson.others), weights, self.recipe.epochs + self.recipe.joint_epochs
+        )
+
+    def _fit(self, lesson: Lesson, train: CropSet, weights: NDArray[np.float64], last_epoch: int) -> None:
+        steps = self._steps(lesson)
+        while self.epoch < last_epoch and not self._gave_up():
             started = time.monotonic()
             side = self.recipe.side(self.epoch)
-            if self.recipe.teacher and self.epoch >= round(self.recipe.teacher_from * self.recipe.epochs):
-                self.teacher = load_trained(self.recipe.teacher).to(self.device)
+            if self.recipe.teacher:
+                joint = self.epoch >= self.recipe.epochs
+                self.teacher = load_trained(self.recipe.teacher, joint=joint).to(self.device)
+            title = f"epoch {self.epoch + 1}/{self.recipe.epochs + self.recipe.joint_epochs}"
             losses = [
-                self._step(context, mask, side, steps * self.recipe.epochs)
-                for context, mask in self._batches(train, f"epoch {self.epoch + 1}/{self.recipe.epochs}")
+                self._step(context, mask, side, steps)
+                for context, mask in self._batches(train, weights, steps, title)
             ]
             self.epoch += 1
             self.seconds += time.monotonic() - started
-            self._save(len(train))
-            accuracy = primary_accuracy(predict_logits(self.average, held_out.crops), held_out.mask)
-            log.info(
-                "%s epoch %d/%d, %d px: loss %.4f, held-out accuracy %.4f, %.0f s",
-                *(self.recipe.name, self.epoch, self.recipe.epochs, side),
-                *(sum(losses) / len(losses), accuracy, time.monotonic() - started),
+            logits = predict_logits(self.average, lesson.held_out.crops)
+            accuracy = parent_accuracy(logits, lesson.held_out.mask, self.recipe.task.tree)
+            self.history.append(
+                {
+                    "epoch": self.epoch,
+                    "side_px": side,
+                    "loss": round(sum(losses) / len(losses), 5),
+                    "held_out_accuracy": round(accuracy, 5),
+                    "learning_rate": self.optimizer.param_groups[0]["lr"],
+                    "seconds": round(time.monotonic() - started, 1),
+                }
             )
+            self._save(len(train))
+            log.info("%s: %s", self.recipe.name, self.history[-1])
 
-    def _batches(self, train: CropSet, title: str) -> Iterator[tuple[Tensor, Tensor]]:
-        order = torch.randperm(len(train), generator=self.generator).numpy()
-        # A batch of one would break batch normalisation, and a small one adds noise: the rest waits for its luck.
-        usable = max(len(order) // self.recipe.batch, 1)
-        batches = [order[i * self.recipe.batch : (i + 1) * self.recipe.batch] for i in range(usable)]
-        for rows in track(batches, f"{self.recipe.name} {title}"):
+    def _steps(self, lesson: Lesson) -> int:
+        return max(len(lesson.train) // self.recipe.batch, 1)
+
+    def _gave_up(self) -> bool:
+        """Whether the last `patience` epochs at full size brought nothing. The joint epochs are few and all run."""
+        full = [row["held_out_accuracy"] for row in self.history if row["side_px"] == self.recipe.side_px]
+        if self.epoch >= self.recipe.epochs or len(full) <= self.recipe.patience:
+            return False
+        return max(full[-self.recipe.patience :]) <= max(full[: -self.recipe.patience])
+
+    def _batches(
+        self, train: CropSet, weights: NDArray[np.float64], steps: int, title: str
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        drawn = torch.multinomial(
+            torch.from_numpy(weights), steps * self.recipe.batch, replacement=True, generator=self.generator
+        )
+        for rows in track(drawn.numpy().reshape(steps, self.recipe.batch), f"{self.recipe.name} {title}"):
             yield (
                 torch.from_numpy(train.crops[rows]).to(self.device),
                 torch.from_numpy(train.mask[rows]).to(self.device),
             )
 
-    def _step(self, context: Tensor, mask: Tensor, side: int, total_steps: int) -> float:
-        self._schedule(total_steps)
-        crops = self.normalise(self.augment(context, side))
+    def _step(self, context: Tensor, mask: Tensor, side: int, steps_per_epoch: int) -> float:
+        self._schedule(steps_per_epoch)
+        crops = self.standardise(self.augment(context, side))
         self.network.train()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
             logits = self.network(crops)
@@ -148,15 +149,23 @@ class Trainer:
         self._update_average()
         return loss.item()
 
-    def _schedule(self, total_steps: int) -> None:
-        warm_up = self.recipe.warm_up * total_steps
-        if self.step < warm_up:
-            factor = (self.step + 1) / warm_up
+    def _schedule(self, steps_per_epoch: int) -> None:
+        recipe = self.recipe
+        peak, total, step = recipe.learning_rate, recipe.epochs * steps_per_epoch, self.step
+        if self.epoch >= recipe.epochs:
+            peak, step = peak * recipe.joint_rate, step - total
+            total = recipe.joint_epochs * steps_per_epoch
+        warm_up = recipe.warm_up * total
+        if step < warm_up:
+            factor = (step + 1) / warm_up
         else:
-            progress = (self.step - warm_up) / max(total_steps - warm_up, 1)
+            progress = (step - warm_up) / max(total - warm_up, 1)
             factor = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
         for group in self.optimizer.param_groups:
-            group["lr"] = self.recipe.learning_rate * factor
+            group["lr"] = peak * factor
+        if self.step <= recipe.head_steps:
+            self.network.requires_grad_(self.step == recipe.head_steps)
+            _head(self.network).requires_grad_(True)
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -171,11 +180,12 @@ class Trainer:
 
     def _save(self, crops: int) -> None:
         run = TrainingRun(
-            epochs=self.epoch,
+            epochs=len(self.history),
             seconds=round(self.seconds, 1),
             crops=crops,
             threads=settings().threads,
             seed=settings().seed,
+            device=self.device.type,
         )
         checkpoint = {
             "epoch": self.epoch,
@@ -185,56 +195,49 @@ class Trainer:
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "generator": self.generator.get_state(),
+            "dropout_generator": torch.get_rng_state(),
+            "history": self.history,
             "run": run.model_dump(),
         }
         path = checkpoint_path(self.recipe.name)
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.save(checkpoint, path.with_suffix(".part"))
         path.with_suffix(".part").rename(path)
+        path.with_name("history.json").write_text(json.dumps(self.history, indent=1) + "\n")
 
     def _resume(self) -> None:
         path = checkpoint_path(self.recipe.name)
         if not path.exists():
             return
-        checkpoint: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
+        checkpoint = stored(self.recipe.name, joint=True)
         self.network.load_state_dict(checkpoint["network"])
         self.average.load_state_dict(checkpoint["average"])
         self.optimizer.load_state_dict(checkpoint["optimizer"])
         self.generator.set_state(checkpoint["generator"].cpu())
+        torch.set_rng_state(checkpoint.get("dropout_generator", torch.get_rng_state()).cpu())
         self.epoch, self.step, self.seconds = checkpoint["epoch"], checkpoint["step"], checkpoint["seconds"]
+        self.history = checkpoint["history"]
         log.info("%s: going on after epoch %d", self.recipe.name, self.epoch)
 
 
 def train(recipe: Recipe, resume: bool = True) -> None:
-    """Train one classifier on the training tiles less those kept for calibration."""
+    """Train one network on its task."""
     if not resume:
-        checkpoint_path(recipe.name).unlink(missing_ok=True)
-    tiles = datasets.pbc_tiles("train")
-    kept_out = datasets.calibration_split([tile.cell_type for tile in tiles])
-    context, served = context_crops("train"), served_crops("train")
-    Trainer(recipe).fit(context.where(~kept_out), served.where(kept_out))
+        for joint in (True, False):
+            checkpoint_path(recipe.name, joint=joint).unlink(missing_ok=True)
+    Trainer(recipe).fit(recipe.task.load())
 
 
-def checkpoint_path(name: str) -> Path:
-    return settings().runs / "classifier" / name / "last.pt"
+def _weights(crops: CropSet, recipe: Recipe) -> NDArray[np.float64]:
+    """How often each crop is drawn; they sum to 1. Labels that allow the same classes are a class of their own."""
+    _, label, count = np.unique(crops.mask, axis=0, return_inverse=True, return_counts=True)
+    weights = count.astype(np.float64)[label.reshape(-1)] ** -recipe.balance
+    return np.asarray(weights / weights.sum())
 
 
-def load_trained(name: str) -> nn.Module:
-    """The trained network in eval mode, its averaged weights loaded.
-
-    Raises:
-        FileNotFoundError: it has not been trained here.
-    """
-    checkpoint = torch.load(checkpoint_path(name), map_location="cpu", weights_only=True)
-    network = build(name)
-    network.load_state_dict(checkpoint["average"])
-    return network.eval().requires_grad_(False)
-
-
-def training_run(name: str) -> TrainingRun:
-    """How the stored weights came about."""
-    checkpoint = torch.load(checkpoint_path(name), map_location="cpu", weights_only=True)
-    return TrainingRun.model_validate(checkpoint["run"])
+def _head(network: nn.Module) -> nn.Module:
+    """The last layer with weights of its own."""
+    return [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
 
 
 def _groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from hemaserve.cells import Kind
 from hemaserve.cli.console import err
-from hemaserve.client import Client, Field
+from hemaserve.client import Acquisition, Client, Field
 from hemaserve.imaging import decode
 from hemaserve.picture import NOTICE, annotate
 from hemaserve.results import Failure, FieldResult, SmearResult, as_json
@@ -73,6 +73,8 @@ async def analyze_files(
     model: str | None = None,
     detector_model: str | None = None,
     kinds: Sequence[Kind] = (),
+    site_profile: str | None = None,
+    screen: bool = False,
 ) -> Analysis:
     """Analyse files as the fields of one smear, with a progress bar on standard error.
 
@@ -81,6 +83,7 @@ async def analyze_files(
     """
     # Numbers, not file names: those may hold an accession number, and a field's id may be logged.
     by_id = {str(number): file for number, file in enumerate(files, start=1)}
+    acquisition = Acquisition(site_profile=site_profile) if site_profile else None
     unreadable: list[FailedFile] = []
 
     async def fields() -> AsyncIterator[Field]:
@@ -92,7 +95,7 @@ async def analyze_files(
                 unreadable.append(FailedFile(file, failure))
                 advance()
             else:
-                yield Field(image, field_id)
+                yield Field(image, field_id, acquisition)
 
     with _progress() as progress:
         task = progress.add_task("Analysing", total=len(files))
@@ -108,6 +111,7 @@ async def analyze_files(
             model=model,
             detector_model=detector_model,
             kinds=kinds,
+            screen=screen,
             on_result=advance,
         )
     return Analysis(result, by_id, tuple(unreadable))

@@ -13,7 +13,10 @@ from hemaserve.cli import options
 from hemaserve.cli.analysis import Analysis, analyze_files, write_pictures
 from hemaserve.cli.console import err, out
 from hemaserve.cli.exits import ExitCode, errors_told
+from hemaserve.cli.profiles import check_profile
 from hemaserve.cli.report import print_smear
+from hemaserve.cli.screen import print_screen
+from hemaserve.cli.unidentified import print_unidentified
 from hemaserve.client import DEFAULT_ADDRESS, Client
 from hemaserve.paths import NoImages, image_files
 
@@ -27,6 +30,7 @@ def analyze(  # noqa: PLR0917 - each is an option
     address: options.Address = DEFAULT_ADDRESS,
     model: options.Model = None,
     detector_model: options.DetectorModel = None,
+    site_profile: options.SiteProfile = None,
     target: Annotated[
         int,
         typer.Option(
@@ -34,6 +38,7 @@ def analyze(  # noqa: PLR0917 - each is an option
         ),
     ] = 0,
     kinds: options.Kinds = "wbc",
+    screen: options.Screen = False,
     json_file: options.JsonFile = None,
     picture: options.PictureDir = None,
     smear_id: Annotated[
@@ -53,6 +58,8 @@ def analyze(  # noqa: PLR0917 - each is an option
         hemaserve analyze smear/ --target 200 --picture out/ --json result.json
 
         hemaserve analyze 'smear/field-*.jpg' --model vit --json - | jq .differential
+
+        hemaserve analyze smear/ --screen
     """
     options.check_address(address)
     chosen = options.parse_kinds(kinds)
@@ -64,10 +71,24 @@ def analyze(  # noqa: PLR0917 - each is an option
         raise typer.BadParameter(str(error), param_hint="PATH") from None
     with errors_told(address):
         analysis = asyncio.run(
-            _analyze(address, files, smear_id, specimen, target, model, detector_model, chosen)
+            _analyze(
+                address,
+                files,
+                smear_id=smear_id,
+                specimen=specimen,
+                target=target,
+                model=model,
+                detector_model=detector_model,
+                kinds=chosen,
+                site_profile=site_profile,
+                screen=screen,
+            )
         )
     # With the JSON on standard output the table moves aside.
-    print_smear(err if json_file == Path("-") else out, analysis.result, analysis.failed)
+    console = err if json_file == Path("-") else out
+    print_smear(console, analysis.result, analysis.failed)
+    print_unidentified(console, analysis)
+    print_screen(console, analysis)
     write_outputs(analysis, json_file=json_file, picture=picture)
     if analysis.failed:
         raise typer.Exit(ExitCode.INCOMPLETE)
@@ -100,14 +121,18 @@ def write_outputs(analysis: Analysis, *, json_file: Path | None, picture: Path |
 async def _analyze(
     address: str,
     files: Sequence[Path],
+    *,
     smear_id: str | None,
     specimen: str,
     target: int,
     model: str | None,
     detector_model: str | None,
     kinds: Sequence[Kind],
+    site_profile: str | None,
+    screen: bool,
 ) -> Analysis:
     async with Client(address) as client:
+        await check_profile(client, site_profile)
         return await analyze_files(
             client,
             files,
@@ -117,4 +142,6 @@ async def _analyze(
             model=model,
             detector_model=detector_model,
             kinds=kinds,
+            site_profile=site_profile,
+            screen=screen,
         )

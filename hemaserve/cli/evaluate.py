@@ -1,32 +1,24 @@
 """`hemaserve evaluate`: how well does it do on images that a laboratory has labelled itself?"""
 
-import asyncio
-import contextlib
-import json
-import signal
-from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import Annotated
 
 import typer
-from rich.console import Console, RenderableType
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from hemaserve.cells import CellType, parse_cell_type
 from hemaserve.cli import options
-from hemaserve.cli.console import err, out
-from hemaserve.cli.exits import EXIT_CODES_HELP, ExitCode, errors_told
-from hemaserve.client import DEFAULT_ADDRESS, Client
-from hemaserve.errors import FailedPrecondition, InvalidArgument
-from hemaserve.evaluation import tables
-from hemaserve.evaluation.asking import IN_FLIGHT, OnProgress
+from hemaserve.cli.evaluating import Show, evaluate, usage_errors
+from hemaserve.cli.exits import EXIT_CODES_HELP
+from hemaserve.client import DEFAULT_ADDRESS
+from hemaserve.evaluation import pictures, tables
+from hemaserve.evaluation.asking import IN_FLIGHT
 from hemaserve.evaluation.cells import evaluate_cells
-from hemaserve.evaluation.datasets import YOLO_KINDS, read_cell_folders, read_voc, read_yolo
+from hemaserve.evaluation.datasets import YOLO_KINDS, Finer, read_cell_folders, read_voc, read_yolo
 from hemaserve.evaluation.detections import evaluate_detections
 from hemaserve.evaluation.fields import evaluate_fields
-from hemaserve.evaluation.outcome import Evaluation
+from hemaserve.evaluation.screen import evaluate_screen
+from hemaserve.evaluation.screen_tables import screen_tables
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -39,14 +31,12 @@ Folder = Annotated[
 InFlight = Annotated[
     int, typer.Option("--in-flight", min=1, max=256, help="How many images are under way at once.")
 ]
-
-
-class Evaluate(Protocol):
-    """An evaluation, ready but for the client and for how it is watched and stopped."""
-
-    def __call__(
-        self, client: Client, *, stop: asyncio.Event, on_progress: OnProgress
-    ) -> Awaitable[Evaluation[Any]]: ...
+Plots = Annotated[
+    Path | None,
+    typer.Option(
+        "--plots", metavar="DIR", file_okay=False, help="Write the figures as pictures (SVG) there."
+    ),
+]
 
 
 @app.command("cells", epilog=EXIT_CODES_HELP)
@@ -55,13 +45,22 @@ def cells(
     *,
     address: options.Address = DEFAULT_ADDRESS,
     model: options.Model = None,
+    site_profile: options.SiteProfile = None,
     types: Annotated[
         str | None,
         typer.Option(
             "--types", metavar="A,B,C", help="Choose among these types only, and leave out images of others."
         ),
     ] = None,
+    finer: Annotated[
+        Finer | None,
+        typer.Option(
+            "--finer",
+            help="Where finer types than the folder's are: `prefix` is what stands before the first _ of file names.",
+        ),
+    ] = None,
     json_file: options.JsonFile = None,
+    plots: Plots = None,
     in_flight: InFlight = IN_FLIGHT,
 ) -> None:
     """Single cells: one folder a type, one cell in the middle of each image.
@@ -70,13 +69,23 @@ def cells(
     folder's type. Each image goes the way of a field: the detection nearest to its centre is taken; where none holds
     the centre, the middle of the image is classified and counted under `fallbacks`.
 
-    `accuracy` is the share of right best guesses over all images, identified or not.
+    `accuracy` is the share of right best guesses over all images, identified or not. With `--finer prefix`, files
+    whose names begin with a finer type (`BNE_1.png` in `neutrophil`) also tell how well leaves are told apart.
     """
-    with _usage_errors():
-        images = read_cell_folders(folder)
+    with usage_errors():
+        images = read_cell_folders(folder, finer=finer)
         closed = _parse_types(types)
-        run = partial(evaluate_cells, images=images, model=model, types=closed, in_flight=in_flight)
-        _evaluate(run, tables.cell_tables, folder=folder, address=address, json_file=json_file)
+        run = partial(
+            evaluate_cells,
+            images=images,
+            model=model,
+            site_profile=site_profile,
+            types=closed,
+            finer=finer,
+            in_flight=in_flight,
+        )
+        show = Show(tables.cell_tables, pictures.draw_cells, plots)
+        evaluate(run, show, folder=folder, address=address, json_file=json_file)
 
 
 @app.command("detections", epilog=EXIT_CODES_HELP)
@@ -104,10 +113,11 @@ def detections(
 
     Average precision is COCO's; recall and precision are at the model's own score thresholds and an overlap of 0.5.
     """
-    with _usage_errors():
+    with usage_errors():
         fields_ = read_yolo(folder, split=split, kinds=options.parse_kinds(kinds))
         run = partial(evaluate_detections, fields=fields_, model=model, in_flight=in_flight)
-        _evaluate(run, tables.detection_tables, folder=folder, address=address, json_file=json_file)
+        show = Show(tables.detection_tables)
+        evaluate(run, show, folder=folder, address=address, json_file=json_file)
 
 
 @app.command("fields", epilog=EXIT_CODES_HELP)
@@ -116,7 +126,9 @@ def fields(
     *,
     address: options.Address = DEFAULT_ADDRESS,
     model: options.Model = None,
+    site_profile: options.SiteProfile = None,
     json_file: options.JsonFile = None,
+    plots: Plots = None,
     in_flight: InFlight = IN_FLIGHT,
 ) -> None:
     """Whole fields: `images/`, VOC `annotations/`, and `wbc_types.csv` with the types of each field's white cells.
@@ -124,9 +136,39 @@ def fields(
     Found white cells are matched to the labelled ones at an overlap of 0.5. Where a field names several types, each can
     be used up once.
     """
-    with _usage_errors():
-        run = partial(evaluate_fields, fields=read_voc(folder), model=model, in_flight=in_flight)
-        _evaluate(run, tables.fields_tables, folder=folder, address=address, json_file=json_file)
+    with usage_errors():
+        run = partial(
+            evaluate_fields,
+            fields=read_voc(folder),
+            model=model,
+            site_profile=site_profile,
+            in_flight=in_flight,
+        )
+        show = Show(tables.fields_tables, pictures.draw_fields, plots)
+        evaluate(run, show, folder=folder, address=address, json_file=json_file)
+
+
+@app.command("screen", epilog=EXIT_CODES_HELP)
+def screen(
+    folder: Folder,
+    *,
+    address: options.Address = DEFAULT_ADDRESS,
+    model: options.Model = None,
+    site_profile: options.SiteProfile = None,
+    json_file: options.JsonFile = None,
+    in_flight: InFlight = IN_FLIGHT,
+) -> None:
+    """The leukemia screen: fields in one folder a class, e.g. `benign`, `early`, `pre`, `pro`.
+
+    Folders are named after the classes of the stack's screening network, leniently: case, plural and punctuation do
+    not matter. Sensitivity and specificity are those of its flag. A flag is a reason to look, never a diagnosis.
+    """
+    with usage_errors():
+        run = partial(
+            evaluate_screen, folder=folder, model=model, site_profile=site_profile, in_flight=in_flight
+        )
+        show = Show(screen_tables)
+        evaluate(run, show, folder=folder, address=address, json_file=json_file)
 
 
 def _parse_types(text: str | None) -> list[CellType]:
@@ -134,95 +176,3 @@ def _parse_types(text: str | None) -> list[CellType]:
         return [parse_cell_type(name) for name in (text or "").split(",") if name.strip()]
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--types") from None
-
-
-@contextlib.contextmanager
-def _usage_errors() -> Iterator[None]:
-    """A wrong argument or folder ends as a usage error; a missing extra says what to install."""
-    try:
-        yield
-    except InvalidArgument as error:
-        message = f"{error.value}; allowed: {error.allowed}"
-        raise typer.BadParameter(message, param_hint=error.field) from None
-    except FailedPrecondition as error:
-        err.print(f"[bold red]error:[/] {escape(error.message)}", highlight=False)
-        raise typer.Exit(ExitCode.FAILED) from None
-
-
-def _evaluate(
-    run: Evaluate,
-    show: Callable[[Any], RenderableType],
-    *,
-    folder: Path,
-    address: str,
-    json_file: Path | None,
-) -> None:
-    """Run an evaluation with a progress bar, print and write its figures, and exit as it went."""
-    options.check_address(address)
-    to_stdout = json_file == Path("-")
-    if json_file is not None and not to_stdout:
-        _make_room_for(json_file)
-    with errors_told(address):
-        evaluation = asyncio.run(_watch(run, address))
-        _print(evaluation, show, folder, err if to_stdout else out)
-        if json_file is not None:
-            _write(evaluation.as_json(folder), json_file)
-        if evaluation.error is not None:
-            raise evaluation.error
-    if evaluation.partial:
-        raise typer.Exit(ExitCode.INTERRUPTED)
-    if evaluation.failed:
-        raise typer.Exit(ExitCode.INCOMPLETE)
-
-
-def _write(figures: dict[str, Any], json_file: Path) -> None:
-    text = json.dumps(figures, indent=2, ensure_ascii=False, allow_nan=False)
-    if json_file == Path("-"):
-        typer.echo(text)
-        return
-    try:
-        json_file.write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        err.print(f"[bold red]error:[/] cannot write the figures: {error.strerror}", highlight=False)
-        raise typer.Exit(ExitCode.USAGE) from None
-
-
-def _make_room_for(json_file: Path) -> None:
-    """Find out that there is no place for a file before the evaluation, not after it."""
-    if json_file.is_dir():
-        raise InvalidArgument("--json", "a folder", "a file")
-    try:
-        json_file.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InvalidArgument("--json", error.strerror or "no place", "a file that can be written") from None
-
-
-def _print(
-    evaluation: Evaluation[Any], show: Callable[[Any], RenderableType], folder: Path, console: Console
-) -> None:
-    if evaluation.partial and evaluation.report is not None:
-        console.print("PARTIAL: not all images were evaluated.", style="bold yellow")
-    if evaluation.report is not None:
-        console.print(show(evaluation.report))
-    if evaluation.failed:
-        console.print(tables.failed_lines(evaluation.failed, folder))
-    if evaluation.provenance is not None:
-        console.print(tables.provenance_line(evaluation.provenance))
-
-
-async def _watch(run: Evaluate, address: str) -> Evaluation[Any]:
-    """Run an evaluation under a progress bar; Ctrl-C ends it with the figures so far."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    # Where the loop cannot take signals (Windows), Ctrl-C ends the command without figures.
-    with contextlib.suppress(NotImplementedError):
-        loop.add_signal_handler(signal.SIGINT, stop.set)
-    columns = (TextColumn("evaluating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err, transient=True) as progress:
-        task = progress.add_task("evaluating", total=None)
-
-        def on_progress(done: int, total: int) -> None:
-            progress.update(task, completed=done, total=total)
-
-        async with Client(address) as client:
-            return await run(client, stop=stop, on_progress=on_progress)

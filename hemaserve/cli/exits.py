@@ -52,6 +52,8 @@ def errors_told(address: str) -> Iterator[None]:
         if isinstance(error, InvalidArgumentError | NotFoundError):
             if error.reason.startswith("MODEL"):
                 err.print("The models are listed by: hemaserve models", highlight=False)
+            if error.reason.startswith("SITE_PROFILE"):
+                err.print("The site profiles are listed by: hemaserve profiles", highlight=False)
             raise typer.Exit(ExitCode.USAGE) from None
         raise typer.Exit(ExitCode.FAILED) from None
     except KeyboardInterrupt:

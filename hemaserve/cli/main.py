@@ -5,11 +5,13 @@ from typing import Final
 import typer
 
 from hemaserve.cli import evaluate
+from hemaserve.cli.adapt import adapt
 from hemaserve.cli.analyze import analyze
 from hemaserve.cli.demo import demo
 from hemaserve.cli.exits import EXIT_CODES_HELP
 from hemaserve.cli.health import health
 from hemaserve.cli.models import models
+from hemaserve.cli.profiles import profiles
 from hemaserve.cli.up import up
 from hemaserve.cli.version import version
 
@@ -30,6 +32,6 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-for command in (up, analyze, demo, models, health, version):
+for command in (up, analyze, adapt, profiles, demo, models, health, version):
     app.command(epilog=EXIT_CODES_HELP)(command)
 app.add_typer(evaluate.app, name="evaluate")

@@ -35,6 +35,30 @@ JsonFile = Annotated[
         "--json", metavar="FILE", help="Write everything as JSON, with provenance; `-` is standard output."
     ),
 ]
+SiteProfile = Annotated[
+    str | None,
+    typer.Option(
+        "--site-profile",
+        metavar="NAME",
+        help="Correct the colours of this laboratory, see `hemaserve profiles`. Default: no correction.",
+    ),
+]
+Profiles = Annotated[
+    Path | None,
+    typer.Option(
+        "--profiles",
+        metavar="DIR",
+        file_okay=False,
+        help="Folder of the site profiles. Default: ~/.local/share/hemaserve/site_profiles.",
+    ),
+]
+Screen = Annotated[
+    bool,
+    typer.Option(
+        "--screen",
+        help="Run the leukemia screen as well: it flags fields and cells to look at, and diagnoses nothing.",
+    ),
+]
 PictureDir = Annotated[
     Path | None,
     typer.Option(

@@ -16,6 +16,7 @@ _REASONS: Final = {
     ReviewReason.TOO_FEW_LEUKOCYTES: "fewer identified leukocytes than the target",
     ReviewReason.DEGRADED: "the ensemble answered without all its members",
     ReviewReason.FAILED_FIELDS: "some fields could not be analysed",
+    ReviewReason.SCREEN_FLAGGED: "the leukemia screen flagged fields or cells: a reason to look, not a diagnosis",
     ReviewReason.OTHER: "a reason that this version does not know",
 }
 _MOST_FAILURES: Final = 20
@@ -88,6 +89,8 @@ def _count_line(result: SmearResult) -> str:
 
 
 def _provenance_line(provenance: Provenance) -> str:
-    sources = [provenance.detector, provenance.classifier, *provenance.members]
+    sources = [provenance.detector, provenance.classifier, *provenance.members, *provenance.screens]
     models = ", ".join(f"{s.name} {s.sha256[:12]}".strip() for s in sources if s is not None)
-    return f"Models: {models or 'none'}; HemaServe {provenance.software_version}"
+    profile = provenance.site_profile
+    corrected = f"; site profile: {profile.name} {profile.sha256[:12]}" if profile is not None else ""
+    return f"Models: {models or 'none'}{corrected}; HemaServe {provenance.software_version}"

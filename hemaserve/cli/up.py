@@ -18,6 +18,16 @@ def up(
             "--model-repository", metavar="DIR", help="Triton's model repository. Default: the checkout's."
         ),
     ] = None,
+    models: Annotated[
+        str | None,
+        typer.Option(
+            "--models",
+            metavar="A,B",
+            help="Networks to load at the start; others of the repository are loaded when first asked for. "
+            "Empty: all. Default: the default ensemble and detector.",
+        ),
+    ] = None,
+    profiles: options.Profiles = None,
     triton: Annotated[
         str | None,
         typer.Option(
@@ -59,6 +69,8 @@ def up(
     arguments = ["--address", options.check_address(address)]
     for flag, value in (
         ("--model-repository", model_repository),
+        ("--models", models),
+        ("--site-profiles", profiles),
         ("--triton", triton),
         ("--log-dir", log_dir),
         ("--ready-file", ready_file),

@@ -15,6 +15,7 @@ from hemaserve.client.channel import open_channel
 from hemaserve.client.deadline import Deadline
 from hemaserve.client.errors import NotFoundError, error_of, failure_of_rpc, unreachable
 from hemaserve.client.requests import Acquisition, Field, ImageSource, LocatedCell
+from hemaserve.client.screen import screened
 from hemaserve.results import (
     CropEncoding,
     DetectionResult,
@@ -23,6 +24,7 @@ from hemaserve.results import (
     Model,
     NamedCell,
     Priority,
+    SiteProfile,
     SmearResult,
 )
 from hemaserve.v1 import gateway_pb2, gateway_pb2_grpc
@@ -94,6 +96,7 @@ class Client:
         detector_model: str | None = None,
         kinds: Iterable[Kind] = (),
         crops: CropEncoding = CropEncoding.NONE,
+        screen: bool = False,
         acquisition: Acquisition | None = None,
         priority: Priority = Priority.ROUTINE,
         timeout_s: float | None = None,
@@ -107,16 +110,20 @@ class Client:
             detector_model: detection model; default: the service's.
             kinds: whose cells are classified and returned; default: WBC.
             crops: whether each cell comes with its crop, and how.
+            screen: whether the leukemia screen looks at the field and its white cells as well. What it flags is a
+                reason to look, never a diagnosis. An error when the service cannot screen.
             acquisition: what is known of how the field was made.
             timeout_s: deadline; default: the client's.
         """
         request = gateway_pb2.AnalyzeFieldRequest(
             field=await requests.field(Field(image, acquisition=acquisition), field_id=field_id),
-            options=requests.options(model=model, detector_model=detector_model, kinds=kinds, crops=crops),
+            options=requests.options(
+                model=model, detector_model=detector_model, kinds=kinds, crops=crops, screen=screen
+            ),
             priority=translate.priority_to_proto(priority),
         )
         response = await self._ask((await self._stub()).AnalyzeField, request, timeout_s)
-        return translate.field_result(response.result, response.differential)
+        return screened(translate.field_result(response.result, response.differential), asked_for=screen)
 
     async def analyze_smear(
         self,
@@ -129,6 +136,7 @@ class Client:
         detector_model: str | None = None,
         kinds: Iterable[Kind] = (),
         crops: CropEncoding = CropEncoding.NONE,
+        screen: bool = False,
         priority: Priority = Priority.ROUTINE,
         on_result: Callable[[FieldResult], None] = _ignore,
         timeout_s: float | None = None,
@@ -143,6 +151,7 @@ class Client:
             smear_id: the caller's name for the smear, 1 to 128 characters; default: a random one.
             specimen: accession number; at most 64 characters.
             target: how many identified leukocytes to count: 100, 200 or 400; 0 counts all fields.
+            screen: whether the leukemia screen looks at each field and its white cells as well, see `analyze_field`.
             on_result: told each field's result as it comes, in order of completion. With `SyncClient` it runs in
                 the client's own thread.
             timeout_s: deadline for the whole smear; default: none.
@@ -157,7 +166,9 @@ class Client:
             specimen=specimen,
             target=target,
             priority=translate.priority_to_proto(priority),
-            options=requests.options(model=model, detector_model=detector_model, kinds=kinds, crops=crops),
+            options=requests.options(
+                model=model, detector_model=detector_model, kinds=kinds, crops=crops, screen=screen
+            ),
         )
 
         stream = smear.SmearStream(
@@ -168,7 +179,7 @@ class Client:
             backoff=self._backoff,
             window=self._window,
         )
-        return await stream.run()
+        return screened(await stream.run(), asked_for=screen)
 
     async def detect_cells(
         self,
@@ -205,6 +216,7 @@ class Client:
         cells: Iterable[LocatedCell | ImageSource] | AsyncIterable[LocatedCell | ImageSource],
         *,
         model: str | None = None,
+        site_profile: str | None = None,
         priority: Priority = Priority.ROUTINE,
         on_result: Callable[[NamedCell], None] = _ignore,
         timeout_s: float | None = None,
@@ -213,6 +225,7 @@ class Client:
 
         Args:
             cells: single-cell images, or `LocatedCell`s with ids and boxes.
+            site_profile: name of the profile that corrects the cells' colours; default: none.
             on_result: told each answer as it comes, in the order of the cells.
             timeout_s: deadline for all of them; default: none.
 
@@ -231,7 +244,10 @@ class Client:
         async def batched() -> AsyncIterator[gateway_pb2.ClassifyCellsRequest]:
             async for group in classify.batches(messages()):
                 yield gateway_pb2.ClassifyCellsRequest(
-                    model=model or "", cells=group, priority=translate.priority_to_proto(priority)
+                    model=model or "",
+                    cells=group,
+                    priority=translate.priority_to_proto(priority),
+                    site_profile=site_profile or "",
                 )
 
         stream = classify.CellStream(
@@ -248,6 +264,12 @@ class Client:
         request = gateway_pb2.ListModelsRequest()
         response = await self._ask((await self._stub()).ListModels, request, timeout_s)
         return [translate.model(message) for message in response.models]
+
+    async def list_site_profiles(self, *, timeout_s: float | None = None) -> list[SiteProfile]:
+        """The site profiles that requests can name."""
+        request = gateway_pb2.ListSiteProfilesRequest()
+        response = await self._ask((await self._stub()).ListSiteProfiles, request, timeout_s)
+        return [translate.site_profile(message) for message in response.site_profiles]
 
     async def health(self, *, timeout_s: float | None = None) -> Health:
         """Whether the gateway, and with it all that it needs, answers at this moment."""

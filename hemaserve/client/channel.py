@@ -9,7 +9,7 @@ MAX_MESSAGE_BYTES: Final = 128 * 2**20
 """Field images and results with crops are larger than gRPC's default of 4 MiB; the gateway has a limit of its own."""
 
 _SMEAR_SERVICE: Final = "hemaserve.v1.SmearService"
-_REPEATABLE: Final = ("AnalyzeField", "DetectCells", "ListModels")
+_REPEATABLE: Final = ("AnalyzeField", "DetectCells", "ListModels", "ListSiteProfiles")
 
 _SERVICE_CONFIG: Final = {
     "methodConfig": [

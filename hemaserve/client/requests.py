@@ -26,7 +26,7 @@ class Acquisition:
     Attributes:
         um_per_px: scale in micrometres per pixel, 0.02 to 1.
         stain: e.g. `may-gruenwald-giemsa`; at most 64 characters.
-        site_profile: name of the site's profile; at most 64 characters.
+        site_profile: name of the profile that corrects the site's colours, see `Client.list_site_profiles`.
         acquired_at: when the photograph was taken; with a time zone.
         stage_position_um: x and y of the field's top left corner on the slide, in micrometres. With `um_per_px`,
             cells of overlapping fields are counted once.
@@ -78,13 +78,14 @@ async def read(image: ImageSource) -> bytes:
 
 
 def options(
-    *, model: str | None, detector_model: str | None, kinds: Iterable[Kind], crops: CropEncoding
+    *, model: str | None, detector_model: str | None, kinds: Iterable[Kind], crops: CropEncoding, screen: bool
 ) -> gateway_pb2.AnalyzeOptions:
     return gateway_pb2.AnalyzeOptions(
         model=model or "",
         detector_model=detector_model or "",
         kinds=kinds_to_proto(kinds),
         crop_encoding=encoding_to_proto(crops),
+        screen=screen,
     )
 
 

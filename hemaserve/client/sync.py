@@ -66,6 +66,7 @@ class SyncClient:
     detect_cells = _blocking(Client.detect_cells)
     classify_cells = _blocking(Client.classify_cells)
     list_models = _blocking(Client.list_models)
+    list_site_profiles = _blocking(Client.list_site_profiles)
     health = _blocking(Client.health)
 
     def close(self) -> None:

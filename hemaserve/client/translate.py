@@ -1,6 +1,7 @@
 """Protobuf to `hemaserve.results` and back: the only place of the client that knows both."""
 
 from collections.abc import Iterable, Mapping
+from datetime import UTC
 from enum import Enum
 from typing import Final, TypeVar
 
@@ -24,6 +25,9 @@ def _known(enum: EnumDescriptor, prefix: str, ours: type[_E]) -> dict[int, _E]:
 _TYPES: Final = _known(cells_pb2.CellType.DESCRIPTOR, "CELL_TYPE", CellType)
 _KINDS: Final = _known(cells_pb2.CellKind.DESCRIPTOR, "CELL_KIND", Kind)
 _ENCODINGS: Final = _known(cells_pb2.CropEncoding.DESCRIPTOR, "CROP_ENCODING", r.CropEncoding)
+_UNIDENTIFIED_REASONS: Final = _known(
+    cells_pb2.UnidentifiedReason.DESCRIPTOR, "UNIDENTIFIED_REASON", r.UnidentifiedReason
+)
 _TASKS: Final = _known(cells_pb2.ModelTask.DESCRIPTOR, "MODEL_TASK", r.ModelTask)
 _PRIORITIES: Final = _known(gateway_pb2.Priority.DESCRIPTOR, "PRIORITY", r.Priority)
 _STATUSES: Final = _known(gateway_pb2.ResultStatus.DESCRIPTOR, "RESULT_STATUS", r.ResultStatus)
@@ -68,6 +72,12 @@ def classification(message: cells_pb2.Classification) -> r.Classification:
             for member in message.members
         ),
         degraded=message.degraded,
+        ood_score=message.ood_score if message.HasField("ood_score") else None,
+        disagreement=message.disagreement if message.HasField("disagreement") else None,
+        unidentified_reasons=tuple(
+            _UNIDENTIFIED_REASONS.get(reason, r.UnidentifiedReason.OTHER)
+            for reason in message.unidentified_reasons
+        ),
     )
 
 
@@ -90,7 +100,14 @@ def _cell(message: gateway_pb2.Cell) -> r.Cell:
             classification(message.classification) if message.HasField("classification") else None
         ),
         counted_elsewhere=message.counted_elsewhere,
+        screen=_finding(message.screen) if message.HasField("screen") else None,
     )
+
+
+def _finding(message: cells_pb2.ScreenFinding) -> r.ScreenFinding:
+    # `class` is a keyword of Python's.
+    classes = {getattr(item, "class"): item.probability for item in message.classes}
+    return r.ScreenFinding(message.flagged, message.probability, classes)
 
 
 def _source(message: cells_pb2.ModelProvenance) -> r.ModelSource:
@@ -106,7 +123,15 @@ def _provenance(message: cells_pb2.Provenance) -> r.Provenance:
         identify_threshold=message.identify_threshold,
         score_thresholds=tuple(message.score_thresholds),
         software_version=message.software_version,
+        site_profile=_profile_source(message.site_profile) if message.HasField("site_profile") else None,
+        screens=tuple(map(_source, message.screens)),
+        ood_limit=message.ood_limit if message.HasField("ood_limit") else None,
+        disagreement_limit=message.disagreement_limit if message.HasField("disagreement_limit") else None,
     )
+
+
+def _profile_source(message: cells_pb2.SiteProfileProvenance) -> r.SiteProfileSource:
+    return r.SiteProfileSource(message.name, message.sha256)
 
 
 def _share(message: gateway_pb2.TypeShare) -> r.TypeShare:
@@ -150,6 +175,7 @@ def field_result(
         provenance=_provenance(message.provenance),
         error=failure_of_status(message.error) if message.HasField("error") else None,
         differential=None if counts is None else differential(counts),
+        screen=_finding(message.screen) if message.HasField("screen") else None,
     )
 
 
@@ -170,6 +196,17 @@ def smear_result(message: gateway_pb2.SmearResult, field_results: Iterable[r.Fie
         counted_elsewhere=message.counted_elsewhere,
         provenance=_provenance(message.provenance),
         fields=tuple(sorted(field_results, key=lambda result: result.sequence)),
+        screen=_smear_screen(message.screen) if message.HasField("screen") else None,
+    )
+
+
+def _smear_screen(message: gateway_pb2.SmearScreen) -> r.SmearScreen:
+    return r.SmearScreen(
+        fields_screened=message.fields_screened,
+        fields_flagged=message.fields_flagged,
+        cells_screened=message.cells_screened,
+        cells_flagged=message.cells_flagged,
+        flagged_field_ids=tuple(message.flagged_field_ids),
     )
 
 
@@ -206,6 +243,16 @@ def named_cells(message: gateway_pb2.ClassifyCellsResponse) -> list[r.NamedCell]
     ]
 
 
+def site_profile(message: cells_pb2.SiteProfile) -> r.SiteProfile:
+    return r.SiteProfile(
+        name=message.name,
+        sha256=message.sha256,
+        fields=message.fields,
+        white_cells=message.white_cells,
+        created_at=message.created_at.ToDatetime(UTC) if message.HasField("created_at") else None,
+    )
+
+
 def model(message: cells_pb2.Model) -> r.Model:
     return r.Model(
         name=message.name,
@@ -220,4 +267,6 @@ def model(message: cells_pb2.Model) -> r.Model:
         members=tuple(message.members),
         crop_margin=message.crop_margin,
         licence=message.licence,
+        screen_classes=tuple(message.screen_classes),
+        screen_flag_classes=tuple(message.screen_flag_classes),
     )

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Generic, Protocol, TypeVar
@@ -30,6 +31,7 @@ class HasPath(Protocol):
 
 Item = TypeVar("Item", bound=HasPath)
 Answer = TypeVar("Answer")
+Labelled = TypeVar("Labelled")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +147,17 @@ async def _patiently(item: Item, ask: Callable[[Item], Awaitable[Answer]]) -> An
                 raise
             await asyncio.sleep(error.retry_after_s)
     return await ask(item)
+
+
+def spread_by(items: Sequence[Labelled], label: Callable[[Labelled], Hashable]) -> list[Labelled]:
+    """The items in an order in which every part holds each label in about its share of the whole."""
+    count = Counter(map(label, items))
+    seen: Counter[Hashable] = Counter()
+    places = []
+    for item in items:
+        places.append((seen[label(item)] + 0.5) / count[label(item)])
+        seen[label(item)] += 1
+    return [items[index] for index in sorted(range(len(items)), key=lambda index: places[index])]
 
 
 async def read_image(path: Path) -> bytes:

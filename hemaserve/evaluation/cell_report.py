@@ -1,30 +1,17 @@
 """From classifications of single-cell images to the figures that are reported. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from hemaserve.cells import CellType
-from hemaserve.evaluation import metrics
+from hemaserve.evaluation.abstention import AbstentionPoint, abstention
+from hemaserve.evaluation.calibration import Calibration, calibration
 from hemaserve.evaluation.extra import exact_interval
-from hemaserve.evaluation.guessing import Guess
-from hemaserve.evaluation.metrics import Interval
-
-
-@dataclass(frozen=True, slots=True)
-class TypeScores:
-    """Scores of one type, with bootstrap 95% intervals. A share of nothing is 0, as scikit-learn has it."""
-
-    precision: float
-    recall: float
-    f1: float
-    support: int
-    specificity: float
-    precision_ci95: Interval
-    recall_ci95: Interval
-    f1_ci95: Interval
-    specificity_ci95: Interval
+from hemaserve.evaluation.guessing import Guess, LeafGuess
+from hemaserve.evaluation.leaf_report import LeafReport, leaf_report
+from hemaserve.evaluation.metrics import Interval, expected_calibration_error
+from hemaserve.evaluation.type_scores import Confusion, TypeScores, scores_by_type
+from hemaserve.results import UnidentifiedReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +26,14 @@ class CellReport:
         macro_f1_ci95: bootstrap interval.
         per_type: for each type that has images.
         confusion: counts by truth, then by answer.
+        leaves: how well leaves are told apart; None where no label is finer than a primary type.
         ece: expected calibration error of the primary type's probability.
+        calibration: more on how honest the probabilities are.
         unidentified: images for which the classifier does not commit itself.
+        unidentified_reasons: how many of them for which reason; one image may have several.
         accuracy_identified: right guesses among the others; None when there are none.
+        abstention: accuracy when some cells are set aside, the unidentified ones first.
+        abstention_by_probability: likewise, by probability alone.
         fallbacks: images where no detection holds the centre, so that the middle of the image was classified.
         degraded: images that an ensemble answered without all of its members.
         seconds: wall time.
@@ -53,79 +45,63 @@ class CellReport:
     macro_f1: float
     macro_f1_ci95: Interval
     per_type: dict[CellType, TypeScores]
-    confusion: dict[CellType, dict[CellType, int]]
+    confusion: Confusion
+    leaves: LeafReport | None
     ece: float
+    calibration: Calibration
     unidentified: int
+    unidentified_reasons: dict[UnidentifiedReason, int]
     accuracy_identified: float | None
     accuracy_identified_ci95: Interval
+    abstention: tuple[AbstentionPoint, ...]
+    abstention_by_probability: tuple[AbstentionPoint, ...]
     fallbacks: int
     degraded: int
     seconds: float
 
 
-def cell_report(guesses: Sequence[Guess], *, fallbacks: int, degraded: int, seconds: float) -> CellReport:
+def cell_report(
+    guesses: Sequence[Guess],
+    leaf_guesses: Sequence[LeafGuess] = (),
+    *,
+    unidentified_reasons: Mapping[UnidentifiedReason, int],
+    fallbacks: int,
+    degraded: int,
+    seconds: float,
+) -> CellReport:
     """The figures for at least one guess.
+
+    Args:
+        leaf_guesses: of those images whose leaf type is known.
 
     Raises:
         FailedPrecondition: the extra `evaluate` is not installed.
     """
-    present = {guess.truth for guess in guesses} | {guess.answer for guess in guesses}
-    types = [cell_type for cell_type in CellType if cell_type in present]
-    truths, answers = [guess.truth for guess in guesses], [guess.answer for guess in guesses]
-    confusion = metrics.confusion_matrix(truths, answers, types)
+    scores = scores_by_type([guess.truth for guess in guesses], [guess.answer for guess in guesses])
     right = sum(guess.right for guess in guesses)
     identified = [guess for guess in guesses if guess.identified]
     identified_right = sum(guess.right for guess in identified)
-    intervals = metrics.bootstrap_intervals(confusion)
+    beliefs = [guess.belief for guess in guesses]
     return CellReport(
         n=len(guesses),
         accuracy=right / len(guesses),
         accuracy_ci95=exact_interval(right, len(guesses)),
-        macro_f1=float(metrics.scores(confusion).macro_f1),
-        macro_f1_ci95=intervals.macro_f1,
-        per_type=_per_type(types, confusion, intervals),
-        confusion=_nested(types, confusion),
-        ece=metrics.expected_calibration_error(
-            [guess.probability for guess in guesses], [guess.probability_right for guess in guesses]
+        macro_f1=scores.macro_f1,
+        macro_f1_ci95=scores.macro_f1_ci95,
+        per_type=scores.per_type,
+        confusion=scores.confusion,
+        leaves=leaf_report(leaf_guesses),
+        ece=expected_calibration_error(
+            [belief.probability for belief in beliefs], [belief.right for belief in beliefs]
         ),
+        calibration=calibration(beliefs),
         unidentified=len(guesses) - len(identified),
+        unidentified_reasons=dict(unidentified_reasons),
         accuracy_identified=identified_right / len(identified) if identified else None,
         accuracy_identified_ci95=exact_interval(identified_right, len(identified)),
+        abstention=abstention(beliefs),
+        abstention_by_probability=abstention(beliefs, by_probability=True),
         fallbacks=fallbacks,
         degraded=degraded,
         seconds=seconds,
     )
-
-
-def _per_type(
-    types: Sequence[CellType], confusion: metrics.Counts, intervals: metrics.ScoreIntervals
-) -> dict[CellType, TypeScores]:
-    scores = metrics.scores(confusion)
-    support = confusion.sum(axis=1)
-
-    def plain(values: metrics.Floats, index: int) -> float:
-        return float(np.nan_to_num(values[index]))
-
-    return {
-        cell_type: TypeScores(
-            precision=plain(scores.precision, i),
-            recall=plain(scores.recall, i),
-            f1=plain(scores.f1, i),
-            support=int(support[i]),
-            specificity=plain(scores.specificity, i),
-            precision_ci95=intervals.precision[i],
-            recall_ci95=intervals.recall[i],
-            f1_ci95=intervals.f1[i],
-            specificity_ci95=intervals.specificity[i],
-        )
-        for i, cell_type in enumerate(types)
-        if support[i]
-    }
-
-
-def _nested(types: Sequence[CellType], confusion: metrics.Counts) -> dict[CellType, dict[CellType, int]]:
-    return {
-        truth: {answer: int(confusion[row, column]) for column, answer in enumerate(types)}
-        for row, truth in enumerate(types)
-        if confusion[row].any()
-    }

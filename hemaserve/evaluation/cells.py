@@ -1,20 +1,37 @@
 """Evaluating on images with one cell in the middle of each, along the path that a user's field takes."""
 
 import asyncio
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from hemaserve.cells import CellType, Kind
-from hemaserve.client import Client, LocatedCell
+from hemaserve.client import Acquisition, Client, LocatedCell
 from hemaserve.client.errors import error_of
 from hemaserve.errors import InvalidArgument
 from hemaserve.evaluation import extra
-from hemaserve.evaluation.asking import IN_FLIGHT, TIMEOUT_S, OnProgress, UnusableImage, ask_all, read_image
+from hemaserve.evaluation.abstention import counted_reasons
+from hemaserve.evaluation.asking import (
+    IN_FLIGHT,
+    TIMEOUT_S,
+    Answers,
+    OnProgress,
+    UnusableImage,
+    ask_all,
+    read_image,
+    spread_by,
+)
 from hemaserve.evaluation.cell_report import CellReport, cell_report
-from hemaserve.evaluation.datasets import CellImage
-from hemaserve.evaluation.guessing import Guess, check_closed_set, closed_guess, closed_truth, open_guess
+from hemaserve.evaluation.datasets import CellImage, Finer
+from hemaserve.evaluation.guessing import (
+    Guess,
+    LeafGuess,
+    check_closed_set,
+    closed_guess,
+    closed_truth,
+    leaf_guess,
+    open_guess,
+)
 from hemaserve.evaluation.matching import central_box, centred_box
 from hemaserve.evaluation.outcome import Evaluation, evaluation_of
 from hemaserve.results import Classification, Priority, Provenance
@@ -43,7 +60,9 @@ async def evaluate_cells(
     images: Sequence[CellImage],
     *,
     model: str | None = None,
+    site_profile: str | None = None,
     types: Sequence[CellType] = (),
+    finer: Finer | None = None,
     in_flight: int = IN_FLIGHT,
     stop: asyncio.Event | None = None,
     on_progress: OnProgress = lambda _done, _total: None,
@@ -52,7 +71,9 @@ async def evaluate_cells(
 
     Args:
         model: classification model; by default the services' default.
+        site_profile: name of the profile that corrects the images' colours; by default none.
         types: a closed set to choose from; images of other types are left out.
+        finer: where the images' finest types are from, to be told among the settings.
         stop: set it to end early with the figures so far.
         on_progress: told after each image how many are done of how many.
 
@@ -68,7 +89,7 @@ async def evaluate_cells(
             raise InvalidArgument("--types", ", ".join(closed), "types that some of the images are of")
 
     async def ask(image: CellImage) -> NamedImage:
-        return await _name(client, await read_image(image.path), model)
+        return await _name(client, await read_image(image.path), model, site_profile)
 
     answers = await ask_all(spread(images), ask, in_flight=in_flight, stop=stop, on_progress=on_progress)
     named = [answer for _, answer in answers.answered]
@@ -81,13 +102,15 @@ async def evaluate_cells(
     if guesses:
         report = cell_report(
             guesses,
+            [] if closed else _leaf_guesses(answers),
+            unidentified_reasons=counted_reasons(answer.classification for answer in named),
             fallbacks=sum(answer.fallback for answer in named),
             degraded=sum(answer.classification.degraded for answer in named),
             seconds=answers.seconds,
         )
     # A fallback's provenance names no detector, so one of a detected cell says more.
     telling = min(named, key=lambda answer: answer.fallback, default=None)
-    settings = {"model": model, "types": list(closed) or None}
+    settings = {"model": model, "site_profile": site_profile, "types": list(closed) or None, "finer": finer}
     return evaluation_of(answers, report, telling.provenance if telling else None, settings)
 
 
@@ -96,13 +119,7 @@ def spread(images: Sequence[CellImage]) -> list[CellImage]:
 
     So the figures of an evaluation that is stopped early are of all types.
     """
-    count = Counter(image.cell_type for image in images)
-    seen: Counter[CellType] = Counter()
-    places = []
-    for image in images:
-        places.append((seen[image.cell_type] + 0.5) / count[image.cell_type])
-        seen[image.cell_type] += 1
-    return [images[index] for index in sorted(range(len(images)), key=lambda index: places[index])]
+    return spread_by(images, lambda image: image.cell_type)
 
 
 def _guess(
@@ -114,9 +131,22 @@ def _guess(
     return closed_guess(said.leaf_probabilities, truth, closed, identified=said.identified)
 
 
-async def _name(client: Client, image: bytes, model: str | None) -> NamedImage:
+def _leaf_guesses(answers: Answers[CellImage, NamedImage]) -> list[LeafGuess]:
+    guesses = (
+        leaf_guess(answer.classification.leaf_probabilities, image.finest)
+        for image, answer in answers.answered
+    )
+    return [guess for guess in guesses if guess is not None]
+
+
+async def _name(client: Client, image: bytes, model: str | None, site_profile: str | None) -> NamedImage:
     field = await client.analyze_field(
-        image, model=model, kinds=_KINDS, priority=Priority.BATCH, timeout_s=TIMEOUT_S
+        image,
+        model=model,
+        kinds=_KINDS,
+        acquisition=Acquisition(site_profile=site_profile or ""),
+        priority=Priority.BATCH,
+        timeout_s=TIMEOUT_S,
     )
     if field.error is not None:
         raise error_of(field.error)
@@ -126,7 +156,9 @@ async def _name(client: Client, image: bytes, model: str | None) -> NamedImage:
         return NamedImage(classification, field.provenance, fallback=False)
     box = centred_box(field.width_px, field.height_px, FALLBACK_SHARE)
     located = [LocatedCell(image, box=box)]
-    (named,) = await client.classify_cells(located, model=model, priority=Priority.BATCH, timeout_s=TIMEOUT_S)
+    (named,) = await client.classify_cells(
+        located, model=model, site_profile=site_profile, priority=Priority.BATCH, timeout_s=TIMEOUT_S
+    )
     if named.error is not None:
         raise error_of(named.error)
     if named.classification is None or not named.classification.leaf_probabilities:

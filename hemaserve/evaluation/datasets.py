@@ -6,11 +6,12 @@ What is wrong with a folder is an `InvalidArgument` that names the file, as it l
 import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Final
 from xml.etree import ElementTree as ET
 
-from hemaserve.cells import CellType, Kind, parse_cell_type, primary_of
+from hemaserve.cells import CellType, Kind, belongs_to, parse_cell_type, primary_of
 from hemaserve.errors import InvalidArgument
 from hemaserve.geometry import Box
 
@@ -22,10 +23,16 @@ _PREFERRED_SPLIT: Final = "val"
 
 @dataclass(frozen=True, slots=True)
 class CellImage:
-    """An image with one cell in its middle, and the type that its folder is named after."""
+    """An image with one cell in its middle.
+
+    Attributes:
+        cell_type: the type that its folder is named after.
+        finest: the finest type that is known of it: `cell_type`, or one below that.
+    """
 
     path: Path
     cell_type: CellType
+    finest: CellType
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,31 +62,61 @@ def images_in(folder: Path) -> list[Path]:
     )
 
 
-def _subfolders(folder: Path) -> list[Path]:
+def subfolders(folder: Path) -> list[Path]:
+    """The folders directly in a folder, by name; hidden ones are none."""
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
-def _wrong(value: str, allowed: str) -> InvalidArgument:
+def wrong_folder(value: str, allowed: str) -> InvalidArgument:
+    """The error for a folder that is not laid out as it should be."""
     return InvalidArgument("DIR", value, allowed, reason="DATASET_INVALID")
 
 
-def read_cell_folders(folder: Path) -> list[CellImage]:
+class Finer(StrEnum):
+    """Where an image's label finer than its folder's type is to be found."""
+
+    PREFIX = "prefix"
+    """What stands before the first `_` in the file's name, e.g. `BNE` in `BNE_123.webp`."""
+
+
+def read_cell_folders(folder: Path, *, finer: Finer | None = None) -> list[CellImage]:
     """Single-cell images in one folder a type; names are taken leniently (`ig`, `NEUTROPHIL`, `Eosinophils`).
 
+    Args:
+        finer: where to look for types finer than the folder's. A name that is no type, or that is none below the
+            folder's, adds nothing to what the folder says.
+
     Raises:
-        InvalidArgument: a folder's name is no cell type, or there is no image at all.
+        InvalidArgument: a folder's name is no cell type, a file's name contradicts it, or there is no image at all.
     """
     images: list[CellImage] = []
-    for subfolder in _subfolders(folder):
+    for subfolder in subfolders(folder):
         try:
             cell_type = parse_cell_type(subfolder.name)
         except ValueError:
             known = ", ".join(CellType)
-            raise _wrong(f"folder {subfolder.name!r} is named after no cell type", known) from None
-        images += [CellImage(path, cell_type) for path in images_in(subfolder)]
+            raise wrong_folder(f"folder {subfolder.name!r} is named after no cell type", known) from None
+        images += [
+            CellImage(path, cell_type, cell_type if finer is None else _finest(path, cell_type))
+            for path in images_in(subfolder)
+        ]
     if not images:
-        raise _wrong("no images in it", "one folder a cell type with images in it")
+        raise wrong_folder("no images in it", "one folder a cell type with images in it")
     return images
+
+
+def _finest(path: Path, folder_type: CellType) -> CellType:
+    """The finer of what the folder and the prefix of the file's name say."""
+    try:
+        named = parse_cell_type(path.stem.partition("_")[0])
+    except ValueError:
+        return folder_type
+    if belongs_to(named, folder_type):
+        return named
+    if belongs_to(folder_type, named):
+        return folder_type
+    value = f"{path.parent.name}/{path.name}: its name says {named}, its folder {folder_type}"
+    raise wrong_folder(value, "file names that agree with their folder, or no --finer")
 
 
 def find_split(images: Path, split: str | None) -> str | None:
@@ -90,7 +127,7 @@ def find_split(images: Path, split: str | None) -> str | None:
     Raises:
         InvalidArgument: there is no such subfolder, or it cannot be told which of several is meant.
     """
-    names = [path.name for path in _subfolders(images)]
+    names = [path.name for path in subfolders(images)]
     if split is not None:
         if split not in names:
             raise InvalidArgument(
@@ -107,7 +144,7 @@ def find_split(images: Path, split: str | None) -> str | None:
 def _images_folder(folder: Path) -> Path:
     images = folder / "images"
     if not images.is_dir():
-        raise _wrong("no folder 'images' in it", "a folder with 'images' and labels")
+        raise wrong_folder("no folder 'images' in it", "a folder with 'images' and labels")
     return images
 
 
@@ -132,7 +169,9 @@ def read_yolo(
     part = find_split(images, split) or ""
     labels = folder / "labels" / part
     if not labels.is_dir():
-        raise _wrong(f"no folder {labels.relative_to(folder).as_posix()!r} in it", "labels in YOLO format")
+        raise wrong_folder(
+            f"no folder {labels.relative_to(folder).as_posix()!r} in it", "labels in YOLO format"
+        )
     fields: list[LabelledField] = []
     labelled = 0
     for path in images_in(images / part):
@@ -143,7 +182,7 @@ def read_yolo(
         else:
             fields.append(LabelledField(path, ()))
     if not labelled:
-        raise _wrong("no image with a label file", "labels/NAME.txt for images/NAME.jpg")
+        raise wrong_folder("no image with a label file", "labels/NAME.txt for images/NAME.jpg")
     return fields
 
 
@@ -163,7 +202,7 @@ def _yolo_boxes(label_file: Path, kinds: Sequence[Kind]) -> tuple[LabelledBox, .
             kind = None
         if kind is None:
             allowed = f"class 0 to {len(kinds) - 1}, then x, y, width and height"
-            raise _wrong(f"line {number} of {label_file.name}: {line.strip()[:60]!r}", allowed)
+            raise wrong_folder(f"line {number} of {label_file.name}: {line.strip()[:60]!r}", allowed)
         box = Box(x - width / 2, y - height / 2, x + width / 2, y + height / 2)
         boxes.append(LabelledBox(box, kind))
     return tuple(boxes)
@@ -184,16 +223,16 @@ def read_voc(folder: Path) -> list[LabelledField]:
     images = _images_folder(folder)
     annotations = folder / "annotations"
     if not annotations.is_dir():
-        raise _wrong("no folder 'annotations' in it", "VOC annotations/NAME.xml for images/NAME.jpg")
+        raise wrong_folder("no folder 'annotations' in it", "VOC annotations/NAME.xml for images/NAME.jpg")
     types = _wbc_types(folder / "wbc_types.csv")
     fields = []
     for path in images_in(images):
         annotation = annotations / f"{path.stem}.xml"
         if not annotation.is_file():
-            raise _wrong(f"no annotation of {path.name}", f"annotations/{annotation.name}")
+            raise wrong_folder(f"no annotation of {path.name}", f"annotations/{annotation.name}")
         fields.append(LabelledField(path, _voc_boxes(annotation), types.get(path.stem, ())))
     if not fields:
-        raise _wrong("no images in it", "images/NAME.jpg")
+        raise wrong_folder("no images in it", "images/NAME.jpg")
     return fields
 
 
@@ -210,7 +249,7 @@ def _voc_boxes(annotation: Path) -> tuple[LabelledBox, ...]:
                 boxes.append(LabelledBox(Box(x0 - 1, y0 - 1, x1, y1), kind))
     except (ET.ParseError, KeyError, ValueError):
         allowed = "VOC objects named " + ", ".join(_KIND_NAMES) + ", each with a bndbox of four numbers"
-        raise _wrong(f"annotations/{annotation.name} cannot be read", allowed) from None
+        raise wrong_folder(f"annotations/{annotation.name} cannot be read", allowed) from None
     return tuple(boxes)
 
 
@@ -221,13 +260,13 @@ def _wbc_types(table: Path) -> dict[str, tuple[CellType, ...]]:
     with table.open(newline="", encoding="utf-8-sig") as file:
         rows = csv.DictReader(file)
         if not {"image", "wbc_types"} <= set(rows.fieldnames or ()):
-            raise _wrong("wbc_types.csv lacks a column", "columns image and wbc_types")
+            raise wrong_folder("wbc_types.csv lacks a column", "columns image and wbc_types")
         for row in rows:
             names = [name for name in (row["wbc_types"] or "").split(",") if name.strip()]
             try:
                 parsed = tuple(primary_of(parse_cell_type(name)) for name in names)
             except ValueError:
-                raise _wrong(
+                raise wrong_folder(
                     f"line {rows.line_num} of wbc_types.csv: {row['wbc_types']!r}", ", ".join(CellType)
                 ) from None
             name = Path((row["image"] or "").strip())

@@ -5,18 +5,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hemaserve.cells import CellType, Kind
-from hemaserve.client import Client
+from hemaserve.client import Acquisition, Client
 from hemaserve.client.errors import error_of
 from hemaserve.evaluation import extra
+from hemaserve.evaluation.abstention import AbstentionPoint, abstention, counted_reasons
 from hemaserve.evaluation.asking import IN_FLIGHT, TIMEOUT_S, OnProgress, ask_all, read_image
+from hemaserve.evaluation.calibration import Calibration, calibration
 from hemaserve.evaluation.datasets import LabelledField
 from hemaserve.evaluation.extra import exact_interval
-from hemaserve.evaluation.guessing import most_probable, primary_probabilities
+from hemaserve.evaluation.guessing import Belief, most_probable, primary_probabilities
 from hemaserve.evaluation.matching import greedy_matches, right_types
 from hemaserve.evaluation.metrics import Interval
 from hemaserve.evaluation.outcome import Evaluation, evaluation_of
 from hemaserve.geometry import Box, as_array
-from hemaserve.results import Cell, FieldResult, Priority
+from hemaserve.results import Cell, Classification, FieldResult, Priority, UnidentifiedReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,12 @@ class FieldsReport:
         wbc_found: found white cells.
         typed: the cells that `type_accuracy` is about.
         unidentified: those of them for which the classifier does not commit itself.
+        unidentified_reasons: how many of these for which reason; one cell may have several.
         accuracy_identified: share of right types among the others, which is what a differential counts.
+        calibration: how honest the probabilities are, over those of the typed cells whose field names one type only, so
+            that it is known what each of them is; None when there are none.
+        abstention: accuracy over the same cells when some are set aside, the unidentified ones first.
+        abstention_by_probability: likewise, by probability alone.
         seconds: wall time.
     """
 
@@ -48,14 +55,23 @@ class FieldsReport:
     wbc_found: int
     typed: int
     unidentified: int
+    unidentified_reasons: dict[UnidentifiedReason, int]
     accuracy_identified: float | None
     accuracy_identified_ci95: Interval
+    calibration: Calibration | None
+    abstention: tuple[AbstentionPoint, ...]
+    abstention_by_probability: tuple[AbstentionPoint, ...]
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class FieldTally:
-    """What one field adds to the figures."""
+    """What one field adds to the figures.
+
+    Attributes:
+        classified: what was said of the typed cells.
+        beliefs: of those of them whose type is known for sure.
+    """
 
     labelled: int
     found: int
@@ -64,6 +80,8 @@ class FieldTally:
     right: int
     unidentified: int
     right_identified: int
+    classified: tuple[Classification, ...] = ()
+    beliefs: tuple[Belief, ...] = ()
 
 
 async def evaluate_fields(
@@ -71,6 +89,7 @@ async def evaluate_fields(
     fields: Sequence[LabelledField],
     *,
     model: str | None = None,
+    site_profile: str | None = None,
     in_flight: int = IN_FLIGHT,
     stop: asyncio.Event | None = None,
     on_progress: OnProgress = lambda _done, _total: None,
@@ -80,6 +99,7 @@ async def evaluate_fields(
     Args:
         fields: with boxes in pixels and the types of their white cells.
         model: classification model; by default the services' default.
+        site_profile: name of the profile that corrects the fields' colours; by default none.
         stop: set it to end early with the figures so far.
         on_progress: told after each field how many are done of how many.
 
@@ -93,6 +113,7 @@ async def evaluate_fields(
             await read_image(field.path),
             model=model,
             kinds=(Kind.WBC,),
+            acquisition=Acquisition(site_profile=site_profile or ""),
             priority=Priority.BATCH,
             timeout_s=TIMEOUT_S,
         )
@@ -104,7 +125,7 @@ async def evaluate_fields(
     tallies = [tally_field(field, result.cells) for field, result in answers.answered]
     report = fields_report(tallies, seconds=answers.seconds) if tallies else None
     provenance = answers.answered[0][1].provenance if answers.answered else None
-    return evaluation_of(answers, report, provenance, {"model": model})
+    return evaluation_of(answers, report, provenance, {"model": model, "site_profile": site_profile})
 
 
 def tally_field(field: LabelledField, cells: Sequence[Cell]) -> FieldTally:
@@ -115,6 +136,7 @@ def tally_field(field: LabelledField, cells: Sequence[Cell]) -> FieldTally:
     matched = [white[index] for index, _ in pairs]
     typed = matched if field.cell_types else []
     identified = [cell for cell in typed if cell.identified]
+    classified = tuple(said for cell in typed if (said := cell.classification) is not None)
     return FieldTally(
         labelled=len(labelled),
         found=len(white),
@@ -123,6 +145,19 @@ def tally_field(field: LabelledField, cells: Sequence[Cell]) -> FieldTally:
         right=right_types(best_guesses(typed), field.cell_types),
         unidentified=len(typed) - len(identified),
         right_identified=right_types(best_guesses(identified), field.cell_types),
+        classified=classified,
+        beliefs=beliefs_of(classified, field.cell_types),
+    )
+
+
+def beliefs_of(classified: Sequence[Classification], types: Sequence[CellType]) -> tuple[Belief, ...]:
+    """What is believed of cells whose field names one type; nothing where it names several, for which is which?"""
+    if len(set(types)) != 1:
+        return ()
+    return tuple(
+        Belief(primary_probabilities(said.leaf_probabilities), types[0], said.identified)
+        for said in classified
+        if said.leaf_probabilities
     )
 
 
@@ -152,6 +187,7 @@ def fields_report(tallies: Sequence[FieldTally], *, seconds: float) -> FieldsRep
     unidentified = sum(tally.unidentified for tally in tallies)
     right_identified = sum(tally.right_identified for tally in tallies)
     identified = typed - unidentified
+    beliefs = [belief for tally in tallies for belief in tally.beliefs]
     return FieldsReport(
         n=len(tallies),
         wbc_recall=matched / labelled if labelled else None,
@@ -164,7 +200,11 @@ def fields_report(tallies: Sequence[FieldTally], *, seconds: float) -> FieldsRep
         wbc_found=found,
         typed=typed,
         unidentified=unidentified,
+        unidentified_reasons=counted_reasons(said for tally in tallies for said in tally.classified),
         accuracy_identified=right_identified / identified if identified else None,
         accuracy_identified_ci95=exact_interval(right_identified, identified),
+        calibration=calibration(beliefs) if beliefs else None,
+        abstention=abstention(beliefs),
+        abstention_by_probability=abstention(beliefs, by_probability=True),
         seconds=seconds,
     )

@@ -11,26 +11,71 @@ Probabilities = Mapping[CellType, float]
 
 
 @dataclass(frozen=True, slots=True)
+class Belief:
+    """What the classifier says of one cell whose type is known: what calibration and abstention are judged by.
+
+    Attributes:
+        probabilities: over the types to choose from, primary ones unless said otherwise; they sum to 1.
+        truth: the right type; it may be one that the network does not know.
+        identified: whether the classifier commits itself.
+    """
+
+    probabilities: Probabilities
+    truth: CellType
+    identified: bool
+
+    @property
+    def answer(self) -> CellType:
+        """The type with the largest probability."""
+        return most_probable(self.probabilities)
+
+    @property
+    def probability(self) -> float:
+        """What the answer was said to be worth, 0 to 1."""
+        return self.probabilities[self.answer]
+
+    @property
+    def right(self) -> bool:
+        return self.answer is self.truth
+
+
+@dataclass(frozen=True, slots=True)
 class Guess:
     """What one image was taken for.
 
     Attributes:
         truth: the type that its folder stands for.
         answer: the best guess, whether or not the classifier commits itself.
-        probability: calibrated probability of the primary type that was guessed; of the answer in a closed set.
-        probability_right: whether the type that `probability` speaks of is the image's.
-        identified: whether the classifier commits itself.
+        belief: over the primary types, also where the folder is named after a finer one; over the types of a closed
+            set, renormalised.
     """
 
     truth: CellType
     answer: CellType
-    probability: float
-    probability_right: bool
-    identified: bool
+    belief: Belief
 
     @property
     def right(self) -> bool:
         return self.answer is self.truth
+
+    @property
+    def identified(self) -> bool:
+        return self.belief.identified
+
+
+@dataclass(frozen=True, slots=True)
+class LeafGuess:
+    """What one image whose leaf type is known was taken for, among the leaves.
+
+    Attributes:
+        truth: the leaf.
+        answer: the likeliest leaf of the likeliest primary type.
+        in_branch: the likeliest leaf below the right primary type, whichever primary type is the likeliest.
+    """
+
+    truth: CellType
+    answer: CellType
+    in_branch: CellType
 
 
 def primary_probabilities(probabilities: Probabilities) -> dict[CellType, float]:
@@ -46,6 +91,11 @@ def most_probable(probabilities: Probabilities) -> CellType:
     return max(probabilities, key=lambda cell_type: probabilities[cell_type])
 
 
+def best_leaf(probabilities: Probabilities, primary: CellType) -> CellType:
+    """The likeliest leaf below a primary type of which there is a leaf."""
+    return most_probable({leaf: p for leaf, p in probabilities.items() if primary_of(leaf) is primary})
+
+
 def open_guess(
     probabilities: Probabilities, truth: CellType, folder_types: frozenset[CellType], *, identified: bool
 ) -> Guess:
@@ -58,14 +108,13 @@ def open_guess(
         truth: the type of the image's folder.
         folder_types: the types of all folders.
     """
-    by_primary = primary_probabilities(probabilities)
-    primary = most_probable(by_primary)
-    answer = primary
+    belief = Belief(primary_probabilities(probabilities), primary_of(truth), identified)
+    answer = primary = belief.answer
     if any(primary_of(name) is primary and name is not primary for name in folder_types):
-        answer = most_probable({leaf: p for leaf, p in probabilities.items() if primary_of(leaf) is primary})
+        answer = best_leaf(probabilities, primary)
     if belongs_to(answer, truth):
         answer = truth
-    return Guess(truth, answer, by_primary[primary], primary is primary_of(truth), identified)
+    return Guess(truth, answer, belief)
 
 
 def closed_guess(
@@ -73,18 +122,26 @@ def closed_guess(
 ) -> Guess:
     """The best guess among `types` only: what a published figure over that set of types compares with.
 
-    The probability is renormalised over `types`.
+    The probabilities are renormalised over `types`; where the network knows none of them, they are 0.
 
     Args:
         truth: one of `types`.
     """
-    shares = {
+    sums = {
         candidate: sum(p for leaf, p in probabilities.items() if belongs_to(leaf, candidate))
         for candidate in types
     }
-    answer, total = most_probable(shares), sum(shares.values())
-    probability = shares[answer] / total if total > 0 else 0.0
-    return Guess(truth, answer, probability, answer is truth, identified)
+    total = sum(sums.values())
+    belief = Belief({t: p / total if total > 0 else 0.0 for t, p in sums.items()}, truth, identified)
+    return Guess(truth, belief.answer, belief)
+
+
+def leaf_guess(probabilities: Probabilities, truth: CellType) -> LeafGuess | None:
+    """The best guess among the leaves; None when the network does not know `truth`, so that it is no leaf here."""
+    if truth not in probabilities:
+        return None
+    likeliest = most_probable(primary_probabilities(probabilities))
+    return LeafGuess(truth, best_leaf(probabilities, likeliest), best_leaf(probabilities, primary_of(truth)))
 
 
 def check_closed_set(types: Sequence[CellType]) -> tuple[CellType, ...]:

@@ -82,8 +82,9 @@ def scores(confusion: Counts) -> Scores:
 
 @dataclass(frozen=True, slots=True)
 class ScoreIntervals:
-    """95% intervals, as (low, high): one for each label, and one for the macro F1."""
+    """95% intervals, as (low, high): one for each label, and one each for the accuracy and the macro F1."""
 
+    accuracy: Interval
     precision: list[Interval]
     recall: list[Interval]
     specificity: list[Interval]
@@ -91,7 +92,7 @@ class ScoreIntervals:
     macro_f1: Interval
 
 
-def _percentiles(samples: Floats) -> list[Interval]:
+def percentile_intervals(samples: Floats) -> list[Interval]:
     """The middle 95% of samples [folds, K]; folds where a share had nothing to divide by are left out."""
     intervals = []
     for column in samples.T:
@@ -118,12 +119,57 @@ def bootstrap_intervals(
     drawn = random.multinomial(total, shares, size=folds) if total else np.zeros((folds, size * size))
     resampled = scores(drawn.astype(np.int64).reshape(folds, size, size))
     return ScoreIntervals(
-        precision=_percentiles(resampled.precision),
-        recall=_percentiles(resampled.recall),
-        specificity=_percentiles(resampled.specificity),
-        f1=_percentiles(resampled.f1),
-        macro_f1=_percentiles(resampled.macro_f1[:, None])[0],
+        accuracy=percentile_intervals(resampled.accuracy[:, None])[0],
+        precision=percentile_intervals(resampled.precision),
+        recall=percentile_intervals(resampled.recall),
+        specificity=percentile_intervals(resampled.specificity),
+        f1=percentile_intervals(resampled.f1),
+        macro_f1=percentile_intervals(resampled.macro_f1[:, None])[0],
     )
+
+
+@dataclass(frozen=True, slots=True)
+class ReliabilityBin:
+    """The answers whose probability lies in one bin, above `low` and up to `high`; there is at least one.
+
+    Attributes:
+        n: how many they are.
+        probability: the mean of their probabilities.
+        accuracy: the share of them that is right.
+    """
+
+    low: float
+    high: float
+    n: int
+    probability: float
+    accuracy: float
+
+
+def reliability_bins(
+    probabilities: Sequence[float], right: Sequence[bool], *, bins: int = CALIBRATION_BINS
+) -> list[ReliabilityBin]:
+    """The points of a reliability diagram, with bins of equal width over (0, 1]; empty bins are left out.
+
+    Args:
+        probabilities: what each answer was said to be worth, 0 to 1.
+        right: whether it was right.
+
+    Source: Guo et al., ICML 2017, section 2.
+    """
+    claimed = np.asarray(probabilities, np.float64)
+    actual = np.asarray(right, np.float64)
+    # Bin m holds ((m-1)/M, m/M], as in the source.
+    bin_of = np.clip(np.ceil(claimed * bins).astype(int) - 1, 0, bins - 1)
+    return [
+        ReliabilityBin(
+            low=index / bins,
+            high=(index + 1) / bins,
+            n=int(np.count_nonzero(bin_of == index)),
+            probability=float(claimed[bin_of == index].mean()),
+            accuracy=float(actual[bin_of == index].mean()),
+        )
+        for index in np.unique(bin_of).tolist()
+    ]
 
 
 def expected_calibration_error(
@@ -139,11 +185,49 @@ def expected_calibration_error(
 
     Source: Naeini et al., AAAI 2015; Guo et al., ICML 2017, equation 3.
     """
-    claimed = np.asarray(probabilities, np.float64)
-    actual = np.asarray(right, np.float64)
-    if claimed.size == 0:
-        return 0.0
-    # Bin m holds ((m-1)/M, m/M], as in the source.
-    bin_of = np.clip(np.ceil(claimed * bins).astype(int) - 1, 0, bins - 1)
-    gaps = np.bincount(bin_of, weights=actual - claimed, minlength=bins)
-    return float(np.abs(gaps).sum() / claimed.size)
+    gaps = (
+        each.n * abs(each.accuracy - each.probability)
+        for each in reliability_bins(probabilities, right, bins=bins)
+    )
+    return sum(gaps) / max(len(probabilities), 1)
+
+
+def auroc(scores: Sequence[float] | Floats, positive: Sequence[bool] | NDArray[np.bool_]) -> float:
+    """Area under the receiver operating characteristic: the chance that a positive outranks a negative, 0 to 1.
+
+    Equal scores count half. NaN without a positive or without a negative.
+
+    Args:
+        scores: [N], greater where a positive is likelier.
+        positive: [N].
+
+    Source: Hanley & McNeil, Radiology 143 (1982) 29-36, doi 10.1148/radiology.143.1.7063747: the Wilcoxon statistic,
+    from the sum of the positives' mid-ranks.
+    """
+    _, place, ties = np.unique(np.asarray(scores, np.float64), return_inverse=True, return_counts=True)
+    mid_rank = np.cumsum(ties) - (ties - 1) / 2
+    is_positive = np.asarray(positive, bool)
+    positives = int(is_positive.sum())
+    negatives = len(is_positive) - positives
+    if not positives or not negatives:
+        return float("nan")
+    rank_sum = float(mid_rank[place.ravel()][is_positive].sum())
+    return (rank_sum - positives * (positives + 1) / 2) / (positives * negatives)
+
+
+def auroc_interval(
+    scores: Sequence[float],
+    positive: Sequence[bool],
+    *,
+    folds: int = BOOTSTRAP_FOLDS,
+    seed: int = BOOTSTRAP_SEED,
+) -> Interval:
+    """Percentile bootstrap 95% interval of `auroc`: images are drawn with replacement, always the same way.
+
+    Source: Efron & Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
+    """
+    values, labels = np.asarray(scores, np.float64), np.asarray(positive, bool)
+    random = np.random.default_rng(seed)
+    drawn = (random.integers(0, len(values), len(values)) for _ in range(folds))
+    samples = np.array([[auroc(values[rows], labels[rows])] for rows in drawn])
+    return percentile_intervals(samples)[0]

@@ -8,13 +8,16 @@ from rich.table import Table
 from rich.text import Text
 
 from hemaserve.cells import FACTS, CellType, Kind
+from hemaserve.evaluation.abstention import AbstentionPoint
 from hemaserve.evaluation.asking import FailedImage
+from hemaserve.evaluation.calibration import Calibration
 from hemaserve.evaluation.cell_report import CellReport
 from hemaserve.evaluation.detections import DetectionReport
 from hemaserve.evaluation.fields import FieldsReport
+from hemaserve.evaluation.leaf_report import LeafReport
 from hemaserve.evaluation.metrics import Interval
 from hemaserve.evaluation.outcome import below
-from hemaserve.results import Provenance
+from hemaserve.results import Provenance, UnidentifiedReason
 
 _MOST_FAILED_SHOWN = 10
 
@@ -29,7 +32,8 @@ def percent_with_interval(share: float | None, interval: Interval) -> str:
     return "-" if share is None else f"{percent(share)} ({100 * interval[0]:.1f} to {100 * interval[1]:.1f})"
 
 
-def _summary(title: str, rows: Iterable[tuple[str, str]]) -> Table:
+def summary_table(title: str, rows: Iterable[tuple[str, str]]) -> Table:
+    """A table of names and values."""
     table = Table(title=title, title_justify="left", show_header=False)
     table.add_column()
     table.add_column(justify="right")
@@ -39,8 +43,8 @@ def _summary(title: str, rows: Iterable[tuple[str, str]]) -> Table:
 
 
 def cell_tables(report: CellReport) -> RenderableType:
-    """Summary, scores of each type with 95% intervals, and the confusion matrix."""
-    summary = _summary(
+    """Summary, scores of each type with 95% intervals, the confusion matrix, leaves, and what abstaining buys."""
+    summary = summary_table(
         "Cells",
         [
             ("images", str(report.n)),
@@ -54,13 +58,72 @@ def cell_tables(report: CellReport) -> RenderableType:
             ),
             ("macro F1", percent_with_interval(report.macro_f1, report.macro_f1_ci95)),
             ("unidentified", f"{report.unidentified} ({percent(report.unidentified / report.n)})"),
-            ("expected calibration error", f"{report.ece:.3f}"),
+            *_reasons(report.unidentified_reasons),
+            *_calibration(report.calibration),
             ("no detection at the centre", str(report.fallbacks)),
             *([("answered without all members", str(report.degraded))] if report.degraded else []),
             ("seconds", f"{report.seconds:.1f}"),
         ],
     )
-    return Group(summary, _per_type(report), _confusion(report.confusion))
+    tables: list[RenderableType] = [summary, _per_type(report), _confusion(report.confusion)]
+    if report.leaves is not None:
+        tables += [_leaves(report.leaves), _confusion(report.leaves.confusion)]
+    tables.append(_abstention(report.abstention, report.abstention_by_probability))
+    return Group(*tables)
+
+
+def _reasons(reasons: Mapping[UnidentifiedReason, int]) -> list[tuple[str, str]]:
+    return [(f"  {reason.value.replace('_', ' ')}", str(count)) for reason, count in reasons.items()]
+
+
+def _calibration(figures: Calibration | None) -> list[tuple[str, str]]:
+    if figures is None:
+        return []
+    return [
+        ("expected calibration error", f"{figures.ece:.3f}"),
+        (
+            "negative log-likelihood, to the baseline's",
+            _ratio(figures.nll, figures.nll_ratio, figures.nll_ratio_ci95),
+        ),
+        (
+            "Brier score, to the baseline's",
+            _ratio(figures.brier, figures.brier_ratio, figures.brier_ratio_ci95),
+        ),
+    ]
+
+
+def _ratio(value: float, ratio: float | None, interval: Interval | None) -> str:
+    if ratio is None or interval is None:
+        return f"{value:.4f}, -"
+    return f"{value:.4f}, {ratio:.2f} ({interval[0]:.2f} to {interval[1]:.2f})"
+
+
+def _leaves(report: LeafReport) -> Table:
+    return summary_table(
+        "Leaves",
+        [
+            ("images whose leaf is known", str(report.n)),
+            ("accuracy", percent_with_interval(report.accuracy, report.accuracy_ci95)),
+            ("macro F1", percent_with_interval(report.macro_f1, report.macro_f1_ci95)),
+            (
+                f"band from segmented (of {report.band_segmented})",
+                percent_with_interval(report.band_segmented_accuracy, report.band_segmented_accuracy_ci95),
+            ),
+        ],
+    )
+
+
+def _abstention(curve: Sequence[AbstentionPoint], by_probability: Sequence[AbstentionPoint]) -> Table:
+    table = Table(title="Accuracy on the rest when cells are set aside", title_justify="left")
+    for name in ("set aside", "unidentified first", "least probable first"):
+        table.add_column(name, justify="right")
+    for point, other in zip(curve, by_probability, strict=True):
+        table.add_row(
+            percent(point.share),
+            percent_with_interval(point.accuracy, point.accuracy_ci95),
+            percent_with_interval(other.accuracy, other.accuracy_ci95),
+        )
+    return table
 
 
 def _per_type(report: CellReport) -> Table:
@@ -81,7 +144,7 @@ def _per_type(report: CellReport) -> Table:
 
 
 def _confusion(confusion: Mapping[CellType, Mapping[CellType, int]]) -> Table:
-    table = Table(title="Rows: the folder's type. Columns: the best guess", title_justify="left")
+    table = Table(title="Rows: the label. Columns: the best guess", title_justify="left")
     table.add_column("")
     columns = list(next(iter(confusion.values()), {}))
     for cell_type in columns:
@@ -103,7 +166,7 @@ def _short(cell_type: CellType) -> str:
 
 def detection_tables(report: DetectionReport) -> RenderableType:
     """Summary, and average precision, recall and precision of each kind."""
-    summary = _summary(
+    summary = summary_table(
         "Detections",
         [
             ("fields", str(report.n)),
@@ -134,8 +197,8 @@ def kind_title(kind: Kind) -> str:
 
 
 def fields_tables(report: FieldsReport) -> RenderableType:
-    """Summary."""
-    return _summary(
+    """Summary, and what abstaining buys."""
+    summary = summary_table(
         "Fields",
         [
             ("fields", str(report.n)),
@@ -150,13 +213,18 @@ def fields_tables(report: FieldsReport) -> RenderableType:
                 percent_with_interval(report.type_accuracy, report.type_accuracy_ci95),
             ),
             ("unidentified among these", str(report.unidentified)),
+            *_reasons(report.unidentified_reasons),
             (
                 "accuracy of the identified",
                 percent_with_interval(report.accuracy_identified, report.accuracy_identified_ci95),
             ),
+            *_calibration(report.calibration),
             ("seconds", f"{report.seconds:.1f}"),
         ],
     )
+    if not report.abstention:
+        return summary
+    return Group(summary, _abstention(report.abstention, report.abstention_by_probability))
 
 
 def failed_lines(failed: Sequence[FailedImage], root: Path) -> Text:
@@ -169,7 +237,9 @@ def failed_lines(failed: Sequence[FailedImage], root: Path) -> Text:
 
 
 def provenance_line(provenance: Provenance) -> Text:
-    """Which networks answered, with the beginnings of their digests."""
-    sources = [provenance.detector, provenance.classifier, *provenance.members]
+    """Which networks answered and which site profile corrected, with the beginnings of their digests."""
+    sources = [provenance.detector, provenance.classifier, *provenance.members, *provenance.screens]
     names = [f"{source.name} {source.sha256[:12]}".strip() for source in sources if source is not None]
-    return Text("networks: " + ", ".join(names), style="dim")
+    profile = provenance.site_profile
+    corrected = f"; site profile: {profile.name} {profile.sha256[:12]}" if profile is not None else ""
+    return Text("networks: " + ", ".join(names) + corrected, style="dim")

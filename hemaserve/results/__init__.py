@@ -5,7 +5,7 @@ kind becomes None, a reason becomes `OTHER`. `as_json` turns any of these into p
 """
 
 from hemaserve.crops import CropEncoding
-from hemaserve.results.counts import Differential, FieldResult, SmearResult, TypeShare
+from hemaserve.results.counts import Differential, FieldResult, SmearResult, SmearScreen, TypeShare
 from hemaserve.results.findings import (
     Cell,
     Classification,
@@ -19,10 +19,20 @@ from hemaserve.results.findings import (
     ModelSource,
     NamedCell,
     Provenance,
+    ScreenFinding,
+    SiteProfile,
+    SiteProfileSource,
     Violation,
 )
 from hemaserve.results.plain import as_json
-from hemaserve.results.words import ModelTask, Priority, ResultStatus, ReviewReason, SmearEnd
+from hemaserve.results.words import (
+    ModelTask,
+    Priority,
+    ResultStatus,
+    ReviewReason,
+    SmearEnd,
+    UnidentifiedReason,
+)
 
 __all__ = [
     "Cell",
@@ -44,9 +54,14 @@ __all__ = [
     "Provenance",
     "ResultStatus",
     "ReviewReason",
+    "ScreenFinding",
+    "SiteProfile",
+    "SiteProfileSource",
     "SmearEnd",
     "SmearResult",
+    "SmearScreen",
     "TypeShare",
+    "UnidentifiedReason",
     "Violation",
     "as_json",
 ]

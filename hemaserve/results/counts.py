@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hemaserve.cells import CellType, Kind
-from hemaserve.results.findings import Cell, Failure, Provenance
+from hemaserve.results.findings import Cell, Failure, Provenance, ScreenFinding
 from hemaserve.results.words import ResultStatus, ReviewReason, SmearEnd
 
 
@@ -58,6 +58,7 @@ class FieldResult:
         cells: the classified cells, best detection first.
         kind_counts: how many objects of each kind the detector found, classified or not.
         differential: over this field alone; None for a field of a smear, whose result has the differential.
+        screen: what the leukemia screen says of the field as a whole, where it was asked for.
     """
 
     result_id: str
@@ -74,6 +75,26 @@ class FieldResult:
     provenance: Provenance
     error: Failure | None = None
     differential: Differential | None = None
+    screen: ScreenFinding | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SmearScreen:
+    """The leukemia screen over a smear's counted fields: reasons to look, never a diagnosis.
+
+    Attributes:
+        fields_screened: fields that were screened.
+        fields_flagged: fields that were flagged as a whole.
+        cells_screened: white cells that were screened.
+        cells_flagged: white cells that were flagged.
+        flagged_field_ids: fields that were flagged as a whole or hold a flagged cell, in sequence order, at most 100.
+    """
+
+    fields_screened: int
+    fields_flagged: int
+    cells_screened: int
+    cells_flagged: int
+    flagged_field_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +107,7 @@ class SmearResult:
         last_sequence: of the last field that was counted.
         counted_elsewhere: cells left out because an overlapping field shows them too.
         fields: the field results in sequence order.
+        screen: the leukemia screen, where it was asked for.
     """
 
     result_id: str
@@ -103,3 +125,4 @@ class SmearResult:
     counted_elsewhere: int
     provenance: Provenance
     fields: tuple[FieldResult, ...]
+    screen: SmearScreen | None = None

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from hemaserve.cells import CellType, Kind
 from hemaserve.crops import CropEncoding
 from hemaserve.geometry import Box
-from hemaserve.results.words import ModelTask
+from hemaserve.results.words import ModelTask, UnidentifiedReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,14 @@ class ModelSource:
 
 
 @dataclass(frozen=True, slots=True)
+class SiteProfileSource:
+    """Which site profile, exactly: its name and the SHA-256 of its file."""
+
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class Provenance:
     """Where an answer came from, so that it can be repeated and defended.
 
@@ -56,6 +65,11 @@ class Provenance:
         identify_threshold: least probability of the primary type for a cell to count as identified, 0 to 1.
         score_thresholds: detections below were dropped, 0 to 1, by kind in the order WBC, RBC, platelet.
         software_version: version of the HemaServe that answered.
+        site_profile: the profile that corrected the crops; None when none did, and for a smear whose fields do not
+            agree on it: then each field's own provenance tells.
+        screens: the networks of the leukemia screen that answered.
+        ood_limit: a cell with a greater `ood_score` is unidentified; None when the model has no such limit.
+        disagreement_limit: a cell with a greater `disagreement` is unidentified; None as for `ood_limit`.
     """
 
     detector: ModelSource | None
@@ -65,6 +79,10 @@ class Provenance:
     identify_threshold: float
     score_thresholds: tuple[float, ...]
     software_version: str
+    site_profile: SiteProfileSource | None = None
+    screens: tuple[ModelSource, ...] = ()
+    ood_limit: float | None = None
+    disagreement_limit: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +105,11 @@ class Classification:
         leaf_probabilities: calibrated, over the leaf types.
         members: what each member said, when the model is an ensemble.
         degraded: a member of the ensemble was missing or late.
+        ood_score: how unlike the crop is to those that the networks learned from: 0 is like the average of them, 1 one
+            standard deviation stranger. None when the model does not say.
+        disagreement: how far the members are apart, 0 to 1: the greatest total variation distance between two of them
+            over the primary types. None when fewer than two answered.
+        unidentified_reasons: why it does not commit itself; empty when it does.
     """
 
     identified: bool
@@ -96,6 +119,24 @@ class Classification:
     leaf_probabilities: Mapping[CellType, float]
     members: tuple[MemberOpinion, ...] = ()
     degraded: bool = False
+    ood_score: float | None = None
+    disagreement: float | None = None
+    unidentified_reasons: tuple[UnidentifiedReason, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ScreenFinding:
+    """What the leukemia screen says about a field or a cell: a reason to look, never a diagnosis.
+
+    Attributes:
+        flagged: whether a person should look at it, whatever type the classifier gives.
+        probability: calibrated probability of the classes that flag, 0 to 1.
+        classes: calibrated probability of each class.
+    """
+
+    flagged: bool
+    probability: float
+    classes: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +174,17 @@ class Cell(Detection):
     Attributes:
         classification: None when the service sent none.
         counted_elsewhere: left out of the count because an overlapping field, counted before, shows it too.
+        screen: what the leukemia screen says, for white cells where it was asked for.
     """
 
     classification: Classification | None = None
     counted_elsewhere: bool = False
+    screen: ScreenFinding | None = None
+
+    @property
+    def flagged(self) -> bool:
+        """Whether the leukemia screen flagged it, whatever its type and identified or not."""
+        return self.screen is not None and self.screen.flagged
 
     @property
     def identified(self) -> bool:
@@ -176,6 +224,8 @@ class Model:
         members: names of its members, when it is an ensemble.
         crop_margin: around a cell's box, as a share of the box's longer side on each side; classification only.
         licence: SPDX identifier.
+        screen_classes: classes that it tells apart; networks of the leukemia screen only.
+        screen_flag_classes: those of the classes that flag; networks of the leukemia screen only.
     """
 
     name: str
@@ -190,6 +240,27 @@ class Model:
     members: tuple[str, ...]
     crop_margin: float
     licence: str
+    screen_classes: tuple[str, ...] = ()
+    screen_flag_classes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SiteProfile:
+    """A correction of one laboratory's colours that requests can name.
+
+    Attributes:
+        name: name to use in requests.
+        sha256: of its file, in lower-case hexadecimal.
+        fields: how many fields it was learned from.
+        white_cells: how many white cells these showed.
+        created_at: when it was learned, UTC; None when the service does not say.
+    """
+
+    name: str
+    sha256: str
+    fields: int
+    white_cells: int
+    created_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

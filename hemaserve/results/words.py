@@ -27,6 +27,16 @@ class ReviewReason(StrEnum):
     TOO_FEW_LEUKOCYTES = "too_few_leukocytes"
     DEGRADED = "degraded"
     FAILED_FIELDS = "failed_fields"
+    SCREEN_FLAGGED = "screen_flagged"
+    OTHER = "other"
+
+
+class UnidentifiedReason(StrEnum):
+    """Why the classifier does not commit itself."""
+
+    LOW_PROBABILITY = "low_probability"
+    MEMBERS_DISAGREE = "members_disagree"
+    OUT_OF_DISTRIBUTION = "out_of_distribution"
     OTHER = "other"
 
 
@@ -44,4 +54,6 @@ class ModelTask(StrEnum):
 
     DETECTION = "detection"
     CLASSIFICATION = "classification"
+    SCREEN_FIELD = "screen_field"
+    SCREEN_CELL = "screen_cell"
     OTHER = "other"

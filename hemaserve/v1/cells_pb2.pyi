@@ -536,7 +536,7 @@ class Provenance(_message.Message):
 
     @_builtins.property
     def site_profile(self) -> Global___SiteProfileProvenance:
-        """The site profile that corrected the crops; absent when none did."""
+        """The site profile that corrected the crops; absent when none did, or not the same one all of a smear's."""
 
     @_builtins.property
     def screens(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelProvenance]:
@@ -714,6 +714,7 @@ class Model(_message.Message):
     CROP_MARGIN_FIELD_NUMBER: _builtins.int
     LICENCE_FIELD_NUMBER: _builtins.int
     SCREEN_CLASSES_FIELD_NUMBER: _builtins.int
+    SCREEN_FLAG_CLASSES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name to use in requests."""
     title: _builtins.str
@@ -750,6 +751,10 @@ class Model(_message.Message):
     def screen_classes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Classes that it tells apart; screening only."""
 
+    @_builtins.property
+    def screen_flag_classes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Those of them that flag; screening only."""
+
     def __init__(
         self,
         *,
@@ -766,10 +771,11 @@ class Model(_message.Message):
         crop_margin: _builtins.float = ...,
         licence: _builtins.str = ...,
         screen_classes: _abc.Iterable[_builtins.str] | None = ...,
+        screen_flag_classes: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["provenance", b"provenance"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["crop_margin", b"crop_margin", "input_size_px", b"input_size_px", "is_default", b"is_default", "kinds", b"kinds", "leaf_types", b"leaf_types", "licence", b"licence", "members", b"members", "name", b"name", "provenance", b"provenance", "ready", b"ready", "screen_classes", b"screen_classes", "task", b"task", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["crop_margin", b"crop_margin", "input_size_px", b"input_size_px", "is_default", b"is_default", "kinds", b"kinds", "leaf_types", b"leaf_types", "licence", b"licence", "members", b"members", "name", b"name", "provenance", b"provenance", "ready", b"ready", "screen_classes", b"screen_classes", "screen_flag_classes", b"screen_flag_classes", "task", b"task", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -7,10 +7,15 @@ import grpc.aio
 from hemaserve.v1 import classifier_pb2, classifier_pb2_grpc
 from services.classifier.catalogue import ModelCatalogue
 from services.classifier.classifier import Classifier
+from services.classifier.concurrency import Capacity
 from services.classifier.crops import CropLimits
 from services.classifier.ensemble import Networks
+from services.classifier.profiles import SiteProfiles
+from services.classifier.screening import Screening
 from services.classifier.servicer import ClassifierServicer
 from services.classifier.settings import ClassifierSettings
+from services.runtime.fields import FieldGate
+from services.runtime.workers import Workers
 from services.triton.client import TritonClient
 
 
@@ -23,9 +28,27 @@ class ClassifierApplication:
             triton, default=settings.default_model, default_members=settings.default_members
         )
         limits = CropLimits(settings.min_crop_side_px, settings.max_crop_side_px)
+        # One bound for all who work on crops: it is their pixels' memory that it is about.
+        capacity = Capacity(settings.crops_at_once)
         networks = Networks(triton, self._catalogue)
-        classifier = Classifier(self._catalogue, networks, limits, crops_at_once=settings.crops_at_once)
-        self._servicer = ClassifierServicer(settings, self._catalogue, classifier)
+        profiles = SiteProfiles(settings.site_profiles)
+        classifier = Classifier(self._catalogue, networks, limits, profiles, capacity)
+        self._workers = Workers(settings.workers)
+        screening = Screening(
+            triton,
+            field_model=settings.screen_field_model,
+            cell_model=settings.screen_cell_model,
+            gate=FieldGate(
+                self._workers,
+                settings.image_limits,
+                at_once=settings.fields_at_once,
+                waiting=settings.fields_waiting,
+            ),
+            workers=self._workers,
+            limits=limits,
+            capacity=capacity,
+        )
+        self._servicer = ClassifierServicer(settings, self._catalogue, classifier, profiles, screening)
 
     @property
     def service_names(self) -> Sequence[str]:
@@ -45,7 +68,8 @@ class ClassifierApplication:
         await self._catalogue.check()
 
     async def close(self) -> None:
-        """Close the channel to Triton."""
+        """End the threads and close the channel to Triton."""
+        self._workers.close()
         await self._triton.close()
 
 

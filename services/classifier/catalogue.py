@@ -4,17 +4,27 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 import structlog
 
 from hemaserve.errors import DomainError, NotFound, Unavailable
 from services.classifier.concurrency import together
 from services.classifier.decision import Thresholds
-from services.classifier.models import ClassificationModel, UnusableModelError, is_classification, parse_model
-from services.triton.client import TritonClient
+from services.classifier.models import (
+    ClassificationModel,
+    Votes,
+    is_classification,
+    is_vote,
+    parse_model,
+    parse_vote,
+)
+from services.classifier.parameters import UnusableModelError
+from services.triton.client import ModelDescription, TritonClient
 
 _log = structlog.get_logger(__name__)
+
+_Parsed = TypeVar("_Parsed")
 
 LOOK_AGAIN_S: Final = 2.0
 """Least time between two looks at Triton for names that it did not know, so that wrong names cost it little."""
@@ -53,6 +63,7 @@ class ModelCatalogue:
         self._default_members = tuple(default_members)
         self._clock = clock
         self._models: Mapping[str, ClassificationModel] = {}
+        self._votes: Sequence[Votes] = ()
         self._looked_at: float | None = None
         self._lock = asyncio.Lock()
 
@@ -72,7 +83,7 @@ class ModelCatalogue:
         await self.get(self._default)
 
     async def get(self, name: str) -> ClassificationModel:
-        """The model of that name; the default one for an empty name.
+        """The model of that name; the default one for an empty name. Loaded now when Triton has it and has not yet.
 
         Raises:
             NotFound: there is no such model; the message names those there are.
@@ -85,6 +96,11 @@ class ModelCatalogue:
         model = self._models.get(wanted)
         if model is None and wanted == self._default:
             return self._stand_in()
+        # Loading takes seconds, which those who ask for other models need not wait.
+        if model is None and await self._triton.load(wanted):
+            async with self._lock:
+                await self._look()
+            model = self._models.get(wanted)
         if model is None:
             available = ", ".join(sorted({*self._models, self._default}))
             raise NotFound(f"model: no classification model {wanted!r}; available: {available}")
@@ -111,26 +127,25 @@ class ModelCatalogue:
     async def _look(self) -> None:
         looked_at = self._clock()
         names = await self._triton.models()
-        found = await together(self._read(name) for name in names)
-        models = {model.name: model for model in found if model is not None}
+        described = await together(self._describe(name) for name in names)
+        descriptions = [description for description in described if description is not None]
+        models = {model.name: model for model in _parsed(descriptions, is_classification, parse_model)}
         self._models = {name: model for name, model in models.items() if _is_whole(model, models)}
+        self._votes = _parsed(descriptions, is_vote, parse_vote)
         self._looked_at = looked_at
 
-    async def _read(self, name: str) -> ClassificationModel | None:
+    async def _describe(self, name: str) -> ModelDescription | None:
         try:
-            description = await self._triton.model_config(name)
-            return parse_model(description) if is_classification(description) else None
-        except UnusableModelError as error:
-            _log.error("model_unusable", model=name, problem=str(error))
+            return await self._triton.model_config(name)
         except DomainError as error:
             # Listed, but not loaded: Triton tells nothing of a model that it could not load.
             _log.info("model_not_loaded", model=name, reason=error.reason)
         return None
 
     def _stand_in(self) -> ClassificationModel:
-        """The default model while Triton does not have it: its members, with no calibration of their vote.
+        """The default model while Triton does not have it: its members, calibrated where a vote of theirs is loaded.
 
-        It commits itself only where the strictest of its members would.
+        Otherwise it commits itself only where the strictest of its members would.
 
         Raises:
             Unavailable: Triton does not have any of the members either, or they do not fit together.
@@ -151,12 +166,32 @@ class ModelCatalogue:
             max_batch_size=first.max_batch_size,
             thresholds=strictest(present),
             members=self._default_members,
+            votes=next((votes for votes in self._votes if self._default_members in votes), {}),
+            loaded=False,
         )
+
+
+def _parsed(
+    descriptions: Sequence[ModelDescription],
+    is_one: Callable[[ModelDescription], bool],
+    parse: Callable[[ModelDescription], _Parsed],
+) -> list[_Parsed]:
+    """What those descriptions say that claim to be of this sort and can be used; the others are logged."""
+    parsed = []
+    for description in filter(is_one, descriptions):
+        try:
+            parsed.append(parse(description))
+        except UnusableModelError as error:
+            _log.error("model_unusable", model=description.name, problem=str(error))
+    return parsed
 
 
 def _is_whole(model: ClassificationModel, models: Mapping[str, ClassificationModel]) -> bool:
     """Whether all members are there and answer the same question about the same pixels."""
-    whole = all(name in models and _alike(model, models[name]) for name in model.members)
+    whole = all(
+        name in models and _alike(model, models[name]) and (models[name].scores_ood or not model.scores_ood)
+        for name in model.members
+    )
     if not whole:
         _log.error("model_unusable", model=model.name, problem="its members are missing or do not fit it")
     return whole
@@ -167,8 +202,12 @@ def _alike(model: ClassificationModel, other: ClassificationModel) -> bool:
 
 
 def strictest(models: Sequence[ClassificationModel]) -> Thresholds:
-    """The greatest of each of the models' thresholds: for a vote that nobody calibrated."""
+    """The strictest of each of the models' thresholds and limits: for a vote that nobody calibrated."""
+    thresholds = [model.thresholds for model in models]
+    limits = [each.ood_limit for each in thresholds if each.ood_limit is not None]
     return Thresholds(
-        identify=max(model.thresholds.identify for model in models),
-        leaf=max(model.thresholds.leaf for model in models),
+        identify=max(each.identify for each in thresholds),
+        leaf=max(each.leaf for each in thresholds),
+        # A mean of scores is there to be held against a limit only when each model gives one.
+        ood_limit=min(limits) if limits and all(model.scores_ood for model in models) else None,
     )

@@ -1,12 +1,17 @@
 """From the crops of a request to the pixels that a network takes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hemaserve.crops import CropEncoding
 from hemaserve.errors import InvalidArgument
 from hemaserve.imaging import ImageLimits, RgbImage, decode, resize
+
+CropBatch = NDArray[np.uint8]
+"""Crops of one size: uint8 [N, size, size, 3] RGB."""
 
 _MAGIC = {CropEncoding.PNG: b"\x89PNG\r\n\x1a\n", CropEncoding.JPEG: b"\xff\xd8\xff"}
 
@@ -50,6 +55,20 @@ class CropLimits:
             max_side_px=self.max_side_px,
             min_side_px=self.min_side_px,
         )
+
+
+def read_crops(
+    crops: Sequence[EncodedCrop], *, size: int, limits: CropLimits
+) -> tuple[CropBatch, dict[int, InvalidArgument]]:
+    """The crops that can be read, in their order and scaled to `size`, and by index why the others cannot."""
+    batch = np.empty((len(crops), size, size, 3), np.uint8)
+    errors: dict[int, InvalidArgument] = {}
+    for index, crop in enumerate(crops):
+        try:
+            batch[index - len(errors)] = read_crop(crop, size=size, limits=limits)
+        except InvalidArgument as error:
+            errors[index] = error
+    return batch[: len(crops) - len(errors)], errors
 
 
 def read_crop(crop: EncodedCrop, *, size: int, limits: CropLimits) -> RgbImage:

@@ -10,10 +10,12 @@ import structlog
 
 from hemaserve.errors import DomainError, NotFound, ResourceExhausted, Unavailable
 from hemaserve.geometry import FloatArray
+from hemaserve.voting import disagreement, vote
 from services.classifier.catalogue import ModelCatalogue, strictest
-from services.classifier.decision import Thresholds
-from services.classifier.inference import CropBatch, leaf_probabilities
-from services.classifier.models import PROBABILITIES_OUTPUT, ClassificationModel, member_output
+from services.classifier.crops import CropBatch
+from services.classifier.decision import Thresholds, primary_tree
+from services.classifier.inference import ask
+from services.classifier.models import ClassificationModel, Vote
 from services.runtime.remote import Deadline
 from services.triton.client import TritonClient
 
@@ -33,10 +35,12 @@ class Answer:
     Attributes:
         model: the model that was asked.
         probabilities: calibrated leaf probabilities, float32 [N, leaves].
-        thresholds: those that go with these probabilities.
+        thresholds: those that go with these probabilities and scores.
         opinions: what each member said, float32 [N, leaves] by name; empty for a single network.
         members: the members that took part.
         degraded: True when this is not what the whole, calibrated ensemble would have said.
+        ood_scores: out-of-distribution scores, float32 [N]; None when the networks give none.
+        disagreements: how far the members are apart, float32 [N], 0 to 1; None when fewer than two took part.
     """
 
     model: ClassificationModel
@@ -45,17 +49,8 @@ class Answer:
     opinions: Mapping[str, FloatArray]
     members: tuple[ClassificationModel, ...]
     degraded: bool
-
-
-def vote(opinions: Sequence[FloatArray], temperature: float) -> FloatArray:
-    """The members' calibrated opinions, float32 [N, leaves] each, as one: the same as Triton's `vote` model.
-
-    The mean p of their probabilities, then p**(1/temperature), each row scaled to sum to 1.
-    """
-    mean = np.mean(np.stack(opinions).astype(np.float64), axis=0)
-    # Scaled by its greatest first: a low temperature must not let all of a row vanish.
-    sharpened = (mean / mean.max(axis=1, keepdims=True)) ** (1 / temperature)
-    return np.asarray(sharpened / sharpened.sum(axis=1, keepdims=True), np.float32)
+    ood_scores: FloatArray | None
+    disagreements: FloatArray | None = None
 
 
 class Networks:
@@ -73,7 +68,7 @@ class Networks:
 
         Raises:
             Unavailable: Triton is away, or no member of the ensemble answered.
-            DomainError: what `leaf_probabilities` raises.
+            DomainError: what `inference.ask` raises.
         """
         try:
             if not model.members:
@@ -88,16 +83,16 @@ class Networks:
             raise
 
     async def _answer_of_one(self, model: ClassificationModel, crops: CropBatch, timeout_s: float) -> Answer:
-        found = await leaf_probabilities(
-            self._triton, model, crops, [PROBABILITIES_OUTPUT], timeout_s=timeout_s
+        found = await ask(self._triton, model, crops, timeout_s=timeout_s)
+        return Answer(
+            model, found.probabilities, model.thresholds, {}, (), degraded=False, ood_scores=found.ood_scores
         )
-        return Answer(model, found[PROBABILITIES_OUTPUT], model.thresholds, {}, (), degraded=False)
 
     async def _answer_of_ensemble(
         self, model: ClassificationModel, crops: CropBatch, deadline: Deadline
     ) -> Answer:
         members = self._catalogue.members(model)
-        if model.vote_temperature is not None:
+        if model.loaded:
             try:
                 return await self._answer_of_whole(model, members, crops, deadline)
             except ResourceExhausted:
@@ -114,12 +109,17 @@ class Networks:
         crops: CropBatch,
         deadline: Deadline,
     ) -> Answer:
-        outputs = [PROBABILITIES_OUTPUT, *map(member_output, model.members)]
         timeout_s = deadline.remaining_s() * ENSEMBLE_TIME_SHARE
-        found = await leaf_probabilities(self._triton, model, crops, outputs, timeout_s=timeout_s)
-        opinions = {name: found[member_output(name)] for name in model.members}
+        found = await ask(self._triton, model, crops, timeout_s=timeout_s)
         return Answer(
-            model, found[PROBABILITIES_OUTPUT], model.thresholds, opinions, tuple(members), degraded=False
+            model,
+            found.probabilities,
+            model.thresholds,
+            found.opinions,
+            tuple(members),
+            degraded=False,
+            ood_scores=found.ood_scores,
+            disagreements=_disagreements(found.opinions, model),
         )
 
     async def _answer_of_members(
@@ -131,26 +131,43 @@ class Networks:
     ) -> Answer:
         timeout_s = deadline.remaining_s() * MEMBERS_TIME_SHARE
         asked = await asyncio.gather(*(self._opinion(member, crops, timeout_s) for member in members))
-        took_part = [member for member, opinion in zip(members, asked, strict=True) if opinion is not None]
-        opinions = [opinion for opinion in asked if opinion is not None]
-        if not took_part:
+        answers = [answer for answer in asked if answer is not None]
+        if not answers:
             raise Unavailable(f"none of the members of classification model {model.name} answered")
-        by_name = {member.name: opinion for member, opinion in zip(took_part, opinions, strict=True)}
-        if model.vote_temperature is not None and len(took_part) == len(model.members):
-            probabilities = vote(opinions, model.vote_temperature)
-            return Answer(model, probabilities, model.thresholds, by_name, tuple(took_part), degraded=False)
-        # Nobody calibrated this subset's vote. A mean of calibrated probabilities errs towards doubt, and the strictest
-        # of the thresholds suits all; of a single member, these are its own probabilities and thresholds.
-        probabilities = vote(opinions, temperature=1.0)
-        return Answer(model, probabilities, strictest(took_part), by_name, tuple(took_part), degraded=True)
+        took_part = tuple(answer.model for answer in answers)
+        opinions = {answer.model.name: answer.probabilities for answer in answers}
+        # A mean of calibrated probabilities errs towards doubt, and the strictest of the thresholds suits all.
+        uncalibrated = Vote(1.0, strictest(took_part))
+        calibrated = model.votes.get(tuple(opinions), uncalibrated)
+        return Answer(
+            model,
+            vote(list(opinions.values()), calibrated.temperature).astype(np.float32),
+            calibrated.thresholds,
+            opinions,
+            took_part,
+            degraded=not model.loaded or len(took_part) < len(model.members),
+            ood_scores=_mean([answer.ood_scores for answer in answers]),
+            disagreements=_disagreements(opinions, model),
+        )
 
     async def _opinion(
         self, member: ClassificationModel, crops: CropBatch, timeout_s: float
-    ) -> FloatArray | None:
+    ) -> Answer | None:
         """What one member says, or None when it fails or is late."""
         try:
-            answer = await self._answer_of_one(member, crops, timeout_s)
+            return await self._answer_of_one(member, crops, timeout_s)
         except DomainError as error:
             _log.warning("member_failed", model=member.name, reason=error.reason)
-            return None
-        return answer.probabilities
+        return None
+
+
+def _disagreements(opinions: Mapping[str, FloatArray], model: ClassificationModel) -> FloatArray | None:
+    if len(opinions) < 2:
+        return None
+    return disagreement(list(opinions.values()), primary_tree(model.leaf_types)[1])
+
+
+def _mean(scores: Sequence[FloatArray | None]) -> FloatArray | None:
+    """The mean of the members' scores, float32 [N] each, as Triton's `vote` gives it; None when one has none."""
+    given = [score for score in scores if score is not None]
+    return np.mean(given, axis=0, dtype=np.float32) if len(given) == len(scores) else None

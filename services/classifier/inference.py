@@ -1,29 +1,43 @@
-"""Leaf probabilities from one model in Triton, whatever the number of crops."""
+"""What one model in Triton says about crops, whatever their number."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hemaserve.geometry import FloatArray
-from services.classifier.concurrency import together
-from services.classifier.decision import checked_probabilities
-from services.classifier.models import CROPS_INPUT, ClassificationModel
+from services.classifier.batches import Answered, infer_all
+from services.classifier.crops import CropBatch
+from services.classifier.decision import checked_probabilities, checked_scores
+from services.classifier.models import (
+    CROPS_INPUT,
+    OOD_SCORE_OUTPUT,
+    PROBABILITIES_OUTPUT,
+    ClassificationModel,
+    member_output,
+)
 from services.triton.client import TritonClient
 
-CropBatch = NDArray[np.uint8]
-"""Crops of one size: uint8 [N, size, size, 3] RGB."""
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """What a model says about N crops.
+
+    Attributes:
+        probabilities: of the leaves, float32 [N, leaves].
+        opinions: what each member of an ensemble said, float32 [N, leaves] by name.
+        ood_scores: out-of-distribution scores, float32 [N]; None when the model gives none.
+    """
+
+    probabilities: FloatArray
+    opinions: Mapping[str, FloatArray]
+    ood_scores: FloatArray | None
 
 
-async def leaf_probabilities(
-    triton: TritonClient,
-    model: ClassificationModel,
-    crops: CropBatch,
-    outputs: Sequence[str],
-    *,
-    timeout_s: float,
-) -> dict[str, FloatArray]:
-    """Each of `outputs` as float32 [N, leaves], row for crop; checked to be probability distributions.
+async def ask(
+    triton: TritonClient, model: ClassificationModel, crops: CropBatch, *, timeout_s: float
+) -> Outputs:
+    """Row for crop, all that the model says of `crops`, checked to be what it should be.
 
     More crops than the model takes at once go in several requests side by side.
 
@@ -31,22 +45,28 @@ async def leaf_probabilities(
         Internal: the network answered with something else.
         DomainError: what `TritonClient.infer` raises.
     """
-    size = model.max_batch_size
-    parts = [crops[start : start + size] for start in range(0, len(crops), size)]
-    answers = await together(
-        triton.infer(model.name, {CROPS_INPUT: part}, list(outputs), timeout_s=timeout_s) for part in parts
+    wanted = [PROBABILITIES_OUTPUT, *map(member_output, model.members)]
+    if model.scores_ood:
+        wanted.append(OOD_SCORE_OUTPUT)
+    answered = await infer_all(triton, model, CROPS_INPUT, crops, wanted, timeout_s=timeout_s)
+    return Outputs(
+        probabilities=_probabilities(model, answered, PROBABILITIES_OUTPUT),
+        opinions={name: _probabilities(model, answered, member_output(name)) for name in model.members},
+        ood_scores=_scores(model, answered) if model.scores_ood else None,
     )
+
+
+def _probabilities(model: ClassificationModel, answered: Answered, output: str) -> FloatArray:
     leaves = len(model.leaf_types)
-    empty = np.empty((0, leaves), np.float32)
-    return {
-        output: np.concatenate(
-            [
-                empty,
-                *(
-                    checked_probabilities(answer[output], rows=len(part), leaves=leaves, source=model.name)
-                    for part, answer in zip(parts, answers, strict=True)
-                ),
-            ]
-        )
-        for output in outputs
-    }
+    checked = (
+        checked_probabilities(answer[output], rows=rows, leaves=leaves, source=model.name)
+        for answer, rows in answered
+    )
+    return np.concatenate([np.empty((0, leaves), np.float32), *checked])
+
+
+def _scores(model: ClassificationModel, answered: Answered) -> FloatArray:
+    checked = (
+        checked_scores(answer[OOD_SCORE_OUTPUT], rows=rows, source=model.name) for answer, rows in answered
+    )
+    return np.concatenate([np.empty(0, np.float32), *checked])

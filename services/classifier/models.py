@@ -1,18 +1,43 @@
 """What a classification network says of itself: Triton's configuration of it, parsed and checked."""
 
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from hemaserve.cells import CellType
-from hemaserve.imaging import PREPROCESSING_VERSION
 from services.classifier.decision import Thresholds
+from services.classifier.parameters import (
+    Names,
+    NetworkParameters,
+    Share,
+    UnusableModelError,
+    split,
+    square_side,
+    validated,
+)
 from services.triton.client import ModelDescription
 
 TASK = "classification"
 CROPS_INPUT = "crops"
 PROBABILITIES_OUTPUT = "probabilities"
+OOD_SCORE_OUTPUT = "ood_score"
+
+_VOTE_TASK = "vote"
+_SUBSET_PREFIX = "subset."
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """How the vote of some members is calibrated, see `hemaserve.voting.vote`, and when it counts."""
+
+    temperature: float
+    thresholds: Thresholds
+
+
+Votes = Mapping[tuple[str, ...], Vote]
+"""The calibrated votes of an ensemble, by the members that take part, in the ensemble's order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +55,10 @@ class ClassificationModel:
         crop_margin: margin around a cell's box, as a share of the box's longer side on each side.
         max_batch_size: most crops that Triton takes in one request.
         thresholds: when it commits itself.
+        scores_ood: whether it says how far a crop is from what it learned from.
         members: names of the networks that vote, when it is an ensemble.
-        vote_temperature: the ensemble's calibration; None for single networks, and for an ensemble that Triton
-            does not have, so that its calibration is not known.
+        votes: the votes of all members, and of those subsets of them that somebody has calibrated.
+        loaded: False for an ensemble that Triton does not have, so that its members have to answer for it.
     """
 
     name: str
@@ -45,45 +71,41 @@ class ClassificationModel:
     crop_margin: float
     max_batch_size: int
     thresholds: Thresholds
+    scores_ood: bool = False
     members: tuple[str, ...] = ()
-    vote_temperature: float | None = None
+    votes: Votes = field(default_factory=dict)
+    loaded: bool = True
 
 
-class UnusableModelError(Exception):
-    """A model's configuration is none that this service can use. For the log, not for callers."""
-
-
-def _split(value: Any) -> Any:
-    return (
-        tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
-    )
-
-
-def _same_preprocessing(version: str) -> str:
-    if version != PREPROCESSING_VERSION:
-        raise ValueError(f"trained on preprocessing {version}, served {PREPROCESSING_VERSION}")
-    return version
-
-
-_Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-
-
-class _Parameters(BaseModel):
-    """The `parameters` of a classification model's config.pbtxt."""
+class _Thresholds(BaseModel):
+    """When a network or a vote commits itself, as `parameters` of a config.pbtxt."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
+    identify_threshold: Share
+    leaf_threshold: Share
+    ood_limit: float | None = Field(default=None, allow_inf_nan=False)
+    disagreement_limit: Share | None = None
+
+    def thresholds(self) -> Thresholds:
+        return Thresholds(
+            self.identify_threshold, self.leaf_threshold, self.ood_limit, self.disagreement_limit
+        )
+
+
+class _Vote(_Thresholds):
+    """The parameters of one vote."""
+
+    vote_temperature: float = Field(gt=0, allow_inf_nan=False)
+
+
+class _Parameters(NetworkParameters, _Thresholds):
+    """The `parameters` of a classification model's config.pbtxt."""
+
     task: Literal["classification"]
-    title: str
-    licence: str
-    sha256: str = Field(pattern="^[0-9a-f]{64}$")
-    preprocessing_version: Annotated[str, AfterValidator(_same_preprocessing)]
-    leaf_types: Annotated[tuple[CellType, ...], BeforeValidator(_split)] = Field(min_length=2)
+    leaf_types: Annotated[tuple[CellType, ...], BeforeValidator(split)] = Field(min_length=2)
     crop_margin: float = Field(ge=0, allow_inf_nan=False)
-    identify_threshold: _Share
-    leaf_threshold: _Share
-    members: Annotated[tuple[str, ...], BeforeValidator(_split)] = ()
-    vote_temperature: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    members: Names = ()
 
 
 def is_classification(description: ModelDescription) -> bool:
@@ -97,17 +119,17 @@ def parse_model(description: ModelDescription) -> ClassificationModel:
     Raises:
         UnusableModelError: a parameter is missing or wrong, or inputs and outputs do not match it.
     """
-    try:
-        parameters = _Parameters.model_validate(dict(description.parameters))
-    except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise UnusableModelError(wrong) from None
-    if parameters.members and parameters.vote_temperature is None:
-        raise UnusableModelError("vote_temperature: an ensemble needs it")
+    parameters = validated(_Parameters, description.parameters)
+    votes = _votes(description.parameters, parameters.members) if parameters.members else {}
     outputs = {output.name: output.dims for output in description.outputs}
     for name in (PROBABILITIES_OUTPUT, *map(member_output, parameters.members)):
         if outputs.get(name) != (len(parameters.leaf_types),):
             raise UnusableModelError(f"output {name}: expected [{len(parameters.leaf_types)}]")
+    scores_ood = OOD_SCORE_OUTPUT in outputs
+    if scores_ood and outputs[OOD_SCORE_OUTPUT] != (1,):
+        raise UnusableModelError(f"output {OOD_SCORE_OUTPUT}: expected [1]")
+    if parameters.ood_limit is not None and not scores_ood:
+        raise UnusableModelError(f"ood_limit: there is no output {OOD_SCORE_OUTPUT} to hold against it")
     return ClassificationModel(
         name=description.name,
         version=description.version,
@@ -115,22 +137,51 @@ def parse_model(description: ModelDescription) -> ClassificationModel:
         licence=parameters.licence,
         sha256=parameters.sha256,
         leaf_types=parameters.leaf_types,
-        crop_size_px=_crop_size(description),
+        crop_size_px=square_side(description, CROPS_INPUT),
         crop_margin=parameters.crop_margin,
         max_batch_size=max(description.max_batch_size, 1),
-        thresholds=Thresholds(parameters.identify_threshold, parameters.leaf_threshold),
+        thresholds=parameters.thresholds(),
+        scores_ood=scores_ood,
         members=parameters.members,
-        vote_temperature=parameters.vote_temperature if parameters.members else None,
+        votes=votes,
     )
+
+
+def is_vote(description: ModelDescription) -> bool:
+    """Whether a model that Triton has is a vote that says how it is calibrated; not all do."""
+    parameters = description.parameters
+    return parameters.get("task") == _VOTE_TASK and "identify_threshold" in parameters
+
+
+def parse_vote(description: ModelDescription) -> Votes:
+    """The calibrated votes that a vote, the last step of an ensemble, knows of.
+
+    Raises:
+        UnusableModelError: a parameter is missing or wrong.
+    """
+    return _votes(description.parameters, split(description.parameters.get("members", "")))
+
+
+def _votes(parameters: Mapping[str, str], members: tuple[str, ...]) -> Votes:
+    """Of all members, and of each subset that parameters ``subset.A+B.KEY`` are about."""
+    by_subset: dict[str, dict[str, str]] = {"+".join(members): dict(parameters)}
+    for key, value in parameters.items():
+        if key.startswith(_SUBSET_PREFIX):
+            name, _, part = key.removeprefix(_SUBSET_PREFIX).rpartition(".")
+            by_subset.setdefault(name, {})[part] = value
+    return {
+        _subset(name, members): Vote(vote.vote_temperature, vote.thresholds())
+        for name, vote in ((name, validated(_Vote, found)) for name, found in by_subset.items())
+    }
+
+
+def _subset(name: str, members: tuple[str, ...]) -> tuple[str, ...]:
+    named = set(name.split("+"))
+    if not named <= set(members):
+        raise UnusableModelError(f"{_SUBSET_PREFIX}{name}: not all of them are members")
+    return tuple(member for member in members if member in named)
 
 
 def member_output(member: str) -> str:
     """The ensemble's output with what `member` said."""
     return f"{member}_{PROBABILITIES_OUTPUT}"
-
-
-def _crop_size(description: ModelDescription) -> int:
-    match [(entry.name, entry.dtype, entry.dims) for entry in description.inputs]:
-        case [(name, "UINT8", (height, width, 3))] if name == CROPS_INPUT and height == width > 0:
-            return height
-    raise UnusableModelError(f"inputs: expected one, {CROPS_INPUT}, UINT8 [size, size, 3]")

@@ -1,5 +1,6 @@
 """ClassifierService: between protobuf and the domain, and nothing else."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
@@ -7,10 +8,12 @@ from typing import Any
 import grpc.aio
 
 from hemaserve.v1 import classifier_pb2, classifier_pb2_grpc
-from services.classifier import translate
+from services.classifier import translate, translate_screening
 from services.classifier.catalogue import ModelCatalogue
 from services.classifier.classifier import Classifier
 from services.classifier.concurrency import in_order
+from services.classifier.profiles import SiteProfiles
+from services.classifier.screening import Screening
 from services.classifier.settings import ClassifierSettings
 from services.runtime.remote import remaining_s
 
@@ -18,14 +21,21 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class ClassifierServicer(classifier_pb2_grpc.ClassifierServiceServicer):
-    """Names cells from their crops."""
+    """Names cells from their crops, and screens fields and cells."""
 
     def __init__(
-        self, settings: ClassifierSettings, catalogue: ModelCatalogue, classifier: Classifier
+        self,
+        settings: ClassifierSettings,
+        catalogue: ModelCatalogue,
+        classifier: Classifier,
+        profiles: SiteProfiles,
+        screening: Screening,
     ) -> None:
         self._settings = settings
         self._catalogue = catalogue
         self._classifier = classifier
+        self._profiles = profiles
+        self._screening = screening
 
     async def Classify(
         self, request_iterator: AsyncIterator[classifier_pb2.ClassifyRequest], context: Context
@@ -33,12 +43,13 @@ class ClassifierServicer(classifier_pb2_grpc.ClassifierServiceServicer):
         """One response for each request, in their order, several under way at a time."""
 
         async def classify(request: classifier_pb2.ClassifyRequest) -> classifier_pb2.ClassifyResponse:
-            limit_s = self._settings.request_timeout_s
-            timeout_s = min(remaining_s(context, limit_s), limit_s)
+            timeout_s = self._timeout_s(context)
             asked = translate.request_from_proto(request, max_cells=self._settings.max_cells_per_request)
             # Its pixels live on in the crops, and there only until they are read.
             del request
-            classified = await self._classifier.classify(asked.model, asked.crops, timeout_s=timeout_s)
+            classified = await self._classifier.classify(
+                asked.model, asked.crops, site_profile=asked.site_profile, timeout_s=timeout_s
+            )
             return translate.response_to_proto(asked.cells, classified)
 
         at_once = self._settings.requests_in_flight
@@ -46,11 +57,58 @@ class ClassifierServicer(classifier_pb2_grpc.ClassifierServiceServicer):
             async for response in responses:
                 yield response
 
+    async def ScreenCells(
+        self, request_iterator: AsyncIterator[classifier_pb2.ScreenCellsRequest], context: Context
+    ) -> AsyncIterator[classifier_pb2.ScreenCellsResponse]:
+        """One response for each request, in their order, several under way at a time."""
+
+        async def screen(request: classifier_pb2.ScreenCellsRequest) -> classifier_pb2.ScreenCellsResponse:
+            timeout_s = self._timeout_s(context)
+            crops = translate.crops_from_proto(request, max_cells=self._settings.max_cells_per_request)
+            cell_ids = [cell.crop.cell_id for cell in request.cells]
+            del request
+            screened = await self._screening.cells(crops, timeout_s=timeout_s)
+            return translate_screening.cells_response_to_proto(cell_ids, screened)
+
+        at_once = self._settings.requests_in_flight
+        async with aclosing(in_order(request_iterator, screen, at_once=at_once)) as responses:
+            async for response in responses:
+                yield response
+
+    async def ScreenField(
+        self, request: classifier_pb2.ScreenFieldRequest, context: Context
+    ) -> classifier_pb2.ScreenFieldResponse:
+        """What the screen says of one field."""
+        screened = await self._screening.field(request.image, timeout_s=self._timeout_s(context))
+        return translate_screening.field_response_to_proto(screened)
+
     async def ListClassifiers(
         self,
         request: classifier_pb2.ListClassifiersRequest,  # noqa: ARG002 - it has no fields
         context: Context,  # noqa: ARG002
     ) -> classifier_pb2.ListClassifiersResponse:
-        """The models that requests can name."""
+        """The models that requests can name, and the screen's networks."""
         listed = await self._catalogue.listed()
-        return classifier_pb2.ListClassifiersResponse(models=map(translate.model_to_proto, listed))
+        screening = await self._screening.models()
+        return classifier_pb2.ListClassifiersResponse(
+            models=[
+                *map(translate.model_to_proto, listed),
+                *map(translate_screening.screening_model_to_proto, screening),
+            ]
+        )
+
+    async def ListClassifierSiteProfiles(
+        self,
+        request: classifier_pb2.ListClassifierSiteProfilesRequest,  # noqa: ARG002 - it has no fields
+        context: Context,  # noqa: ARG002
+    ) -> classifier_pb2.ListClassifierSiteProfilesResponse:
+        """The site profiles that requests can name."""
+        stored = await asyncio.to_thread(self._profiles.all)
+        return classifier_pb2.ListClassifierSiteProfilesResponse(
+            site_profiles=map(translate.site_profile_to_proto, stored)
+        )
+
+    def _timeout_s(self, context: Context) -> float:
+        """How long the request at hand may take, in seconds."""
+        limit_s = self._settings.request_timeout_s
+        return min(remaining_s(context, limit_s), limit_s)

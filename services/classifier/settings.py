@@ -1,14 +1,16 @@
 """What the classifier can be told."""
 
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from services.runtime.settings import Address, ServiceSettings
+from hemaserve.site_profile import default_folder
+from services.runtime.settings import Address, FieldSettings
 
 
-class ClassifierSettings(ServiceSettings):
+class ClassifierSettings(FieldSettings):
     """Settings of the classifier: environment variables HEMASERVE_CLASSIFIER_*, or flags."""
 
     model_config = SettingsConfigDict(
@@ -21,18 +23,30 @@ class ClassifierSettings(ServiceSettings):
     metrics_listen: Address = "127.0.0.1:9103"
     """Address of the Prometheus endpoint (/metrics); port 0 takes a free one."""
 
-    max_message_bytes: Annotated[int, Field(ge=4 * 2**20, le=2**30)] = 4 * 2**20
-    """Largest message that is accepted, in bytes; crops come in chunks below it."""
-
     triton_address: Address = "127.0.0.1:8001"
     """Where Triton serves gRPC."""
 
     default_model: Annotated[str, Field(min_length=1, max_length=128)] = "ensemble"
     """Model for requests that name none; the service is ready when this model is."""
 
-    default_members: tuple[str, ...] = ("xception", "vit")
+    default_members: tuple[str, ...] = ("efficientnet", "xception", "vit")
     """Members of the default model. Used only while Triton cannot load it: they then answer in its place, and say so.
     Empty when the default model is a single network."""
+
+    screen_field_model: Annotated[str, Field(min_length=1, max_length=128)] = "leukemia_field"
+    """Network of the leukemia screen of fields, loaded when first asked for. Where there is none, only this screen is
+    refused."""
+
+    screen_cell_model: Annotated[str, Field(min_length=1, max_length=128)] = "leukemia_cell"
+    """Network of the leukemia screen of cells, loaded when first asked for. Where there is none, only this screen is
+    refused."""
+
+    fields_at_once: Annotated[int, Field(ge=1, le=256)] = 4
+    """Fields to screen that are in memory at one time; each takes 3 bytes a pixel."""
+
+    site_profiles: Path = Field(default_factory=default_folder)
+    """Folder of site profiles, as `hemaserve adapt` writes them; need not exist. Files that change or come are noticed.
+    Default: $XDG_DATA_HOME/hemaserve/site_profiles, that is ~/.local/share/hemaserve/site_profiles."""
 
     max_cells_per_request: Annotated[int, Field(ge=1, le=256)] = 256
     """Most cells in one request; the contract allows 256."""

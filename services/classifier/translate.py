@@ -4,8 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
+from typing import Final
 
-from hemaserve.cells import CellType
+from google.protobuf import timestamp_pb2
+
+from hemaserve.cells import CellType, UnidentifiedReason
 from hemaserve.crops import CropEncoding
 from hemaserve.errors import InvalidArgument
 from hemaserve.geometry import FloatArray
@@ -16,8 +19,18 @@ from services.classifier.classifier import ClassifiedCrops, NamedCell
 from services.classifier.crops import EncodedCrop
 from services.classifier.ensemble import Answer
 from services.classifier.models import ClassificationModel
+from services.classifier.profiles import StoredProfile
+from services.classifier.screening_models import ScreeningModel
 from services.runtime.errors import to_status
 from services.runtime.translate import check_text, encoding_from_proto, type_to_proto
+
+_REASON_TO_PROTO: Final = {
+    reason: cells_pb2.UnidentifiedReason.Value(f"UNIDENTIFIED_REASON_{reason.name}")
+    for reason in UnidentifiedReason
+}
+
+MAX_REQUEST_BYTES: Final = 4 * 2**20
+"""Largest request with crops, by its contract."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +39,13 @@ class Request:
 
     Attributes:
         model: name of the model; empty for the default one.
+        site_profile: name of the site profile; empty for none.
         cells: an answer for each cell that has its ids and its box, and no outcome yet.
         crops: the crop of each cell. Whoever reads them empties the list, so that their pixels can go.
     """
 
     model: str
+    site_profile: str
     cells: list[classifier_pb2.ClassifiedCell]
     crops: list[EncodedCrop]
 
@@ -42,12 +57,31 @@ def request_from_proto(request: classifier_pb2.ClassifyRequest, *, max_cells: in
         InvalidArgument: too many cells, or a name or id that is too long.
     """
     check_text(request.model, field="model")
+    check_text(request.site_profile, field="site_profile")
+    crops = crops_from_proto(request, max_cells=max_cells)
+    cells = [_answer_to(cell) for cell in request.cells]
+    return Request(request.model, request.site_profile, cells, crops)
+
+
+def crops_from_proto(
+    request: classifier_pb2.ClassifyRequest | classifier_pb2.ScreenCellsRequest, *, max_cells: int
+) -> list[EncodedCrop]:
+    """The crop of each cell of a request; what is wrong with a single one is left to whoever reads it.
+
+    Raises:
+        InvalidArgument: too many cells or too many bytes, or an id that is too long.
+    """
     if len(request.cells) > max_cells:
         raise InvalidArgument("cells", f"{len(request.cells)} cells", f"at most {max_cells}")
+    # The server lets larger messages in, because fields come in one.
+    if (size := request.ByteSize()) > MAX_REQUEST_BYTES:
+        raise InvalidArgument(
+            "cells", f"{size} bytes", f"at most {MAX_REQUEST_BYTES} bytes", reason="REQUEST_TOO_LARGE"
+        )
     for index, cell in enumerate(request.cells):
         check_text(cell.field_id, field=f"cells[{index}].field_id")
         check_text(cell.crop.cell_id, field=f"cells[{index}].crop.cell_id")
-    crops = [
+    return [
         EncodedCrop(
             f"cells[{index}].crop",
             cell.crop.size_px,
@@ -56,7 +90,6 @@ def request_from_proto(request: classifier_pb2.ClassifyRequest, *, max_cells: in
         )
         for index, cell in enumerate(request.cells)
     ]
-    return Request(request.model, [_answer_to(cell) for cell in request.cells], crops)
 
 
 def _answer_to(cell: classifier_pb2.CellToClassify) -> classifier_pb2.ClassifiedCell:
@@ -75,13 +108,16 @@ def response_to_proto(
             cell.classification.CopyFrom(_classification_to_proto(outcome, answer, types))
         else:
             cell.error.CopyFrom(to_status(outcome))
-    return classifier_pb2.ClassifyResponse(cells=cells, provenance=_provenance_to_proto(answer))
+    return classifier_pb2.ClassifyResponse(
+        cells=cells, provenance=_provenance_to_proto(answer, classified.site_profile)
+    )
 
 
 def _classification_to_proto(
     cell: NamedCell, answer: Answer, types: Sequence[cells_pb2.CellType.ValueType]
 ) -> cells_pb2.Classification:
     decision = cell.decision
+    scores, disagreements = answer.ood_scores, answer.disagreements
     return cells_pb2.Classification(
         identified=decision.identified,
         type=type_to_proto(decision.cell_type),
@@ -95,6 +131,9 @@ def _classification_to_proto(
             for member, opinions in answer.opinions.items()
         ],
         degraded=answer.degraded,
+        ood_score=None if scores is None else scores[cell.row],
+        disagreement=None if disagreements is None else disagreements[cell.row],
+        unidentified_reasons=[_REASON_TO_PROTO[reason] for reason in decision.reasons],
     )
 
 
@@ -107,26 +146,48 @@ def _probabilities_to_proto(
     ]
 
 
-def _provenance_to_proto(answer: Answer) -> cells_pb2.Provenance:
+def _provenance_to_proto(answer: Answer, profile: StoredProfile | None) -> cells_pb2.Provenance:
     model = answer.model
     # A degraded answer carries the name that was asked for, but not the version and digest of the whole ensemble.
-    whole = cells_pb2.ModelProvenance(name=model.name) if answer.degraded else _model_provenance(model)
+    whole = cells_pb2.ModelProvenance(name=model.name) if answer.degraded else model_provenance(model)
     return cells_pb2.Provenance(
         classifier=whole,
-        members=map(_model_provenance, answer.members),
+        members=map(model_provenance, answer.members),
         preprocessing_version=PREPROCESSING_VERSION,
         identify_threshold=answer.thresholds.identify,
+        ood_limit=answer.thresholds.ood_limit,
+        disagreement_limit=answer.thresholds.disagreement_limit,
         software_version=_software_version(),
+        site_profile=None if profile is None else _profile_provenance(profile),
     )
 
 
-def _model_provenance(model: ClassificationModel) -> cells_pb2.ModelProvenance:
+def model_provenance(model: ClassificationModel | ScreeningModel) -> cells_pb2.ModelProvenance:
+    """Which network, exactly."""
     return cells_pb2.ModelProvenance(name=model.name, version=model.version, sha256=model.sha256)
+
+
+def _profile_provenance(stored: StoredProfile) -> cells_pb2.SiteProfileProvenance:
+    return cells_pb2.SiteProfileProvenance(name=stored.profile.name, sha256=stored.sha256)
 
 
 @cache
 def _software_version() -> str:
     return version("hemaserve")
+
+
+def site_profile_to_proto(stored: StoredProfile) -> cells_pb2.SiteProfile:
+    """A site profile as clients see it."""
+    profile = stored.profile
+    created_at = timestamp_pb2.Timestamp()
+    created_at.FromDatetime(profile.created_at)
+    return cells_pb2.SiteProfile(
+        name=profile.name,
+        sha256=stored.sha256,
+        fields=profile.fields,
+        white_cells=profile.white_cells,
+        created_at=created_at,
+    )
 
 
 def model_to_proto(listed: ListedModel) -> cells_pb2.Model:
@@ -136,7 +197,7 @@ def model_to_proto(listed: ListedModel) -> cells_pb2.Model:
         name=model.name,
         title=model.title,
         task=cells_pb2.MODEL_TASK_CLASSIFICATION,
-        provenance=_model_provenance(model),
+        provenance=model_provenance(model),
         ready=listed.ready,
         is_default=listed.is_default,
         input_size_px=model.crop_size_px,

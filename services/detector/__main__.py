@@ -3,8 +3,8 @@
 from pydantic_settings import CliApp
 
 from services.detector.application import open_application
-from services.detector.memory import return_large_blocks
 from services.detector.settings import DetectorSettings
+from services.runtime.memory import return_large_blocks
 from services.runtime.server import run
 
 

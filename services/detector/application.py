@@ -8,12 +8,12 @@ import grpc.aio
 from hemaserve.errors import Unavailable
 from hemaserve.v1 import detector_pb2, detector_pb2_grpc
 from services.detector.detection import Detector
-from services.detector.fields import FieldGate
 from services.detector.models import ModelCatalog
 from services.detector.network import Network
 from services.detector.servicer import DetectorServicer
 from services.detector.settings import DetectorSettings
-from services.detector.workers import Workers
+from services.runtime.fields import FieldGate
+from services.runtime.workers import Workers
 from services.triton.client import TritonClient
 
 SERVICE_NAME: Final = detector_pb2.DESCRIPTOR.services_by_name["DetectorService"].full_name

@@ -5,17 +5,19 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+import numpy as np
+
 from hemaserve.cells import Kind
-from hemaserve.geometry import Box
+from hemaserve.geometry import Box, Tile
 from services.detector.crops import CropOrder, make_crop
-from services.detector.fields import Field, FieldGate
 from services.detector.models import DetectionModel, ModelCatalog
 from services.detector.network import Network
 from services.detector.predictions import Candidates
-from services.detector.scale import probes, side_from_red_cells
-from services.detector.tiling import TilingPolicy, merge, plan
-from services.detector.workers import Workers
+from services.detector.scale import CLOSE_ENOUGH, probes, side_from_all, side_from_red_cells
+from services.detector.tiling import TilingPolicy, fits_one_piece, merge, plan
+from services.runtime.fields import Field, FieldGate
 from services.runtime.remote import Deadline
+from services.runtime.workers import Workers
 
 DETECTION_BYTES = 96
 """More than one detection takes in a message: an id of some 20 characters, four edges, kind and score."""
@@ -111,29 +113,35 @@ class Detector:
         model = await self._catalog.get(order.model)
         thresholds = _thresholds(model, order)
         async with self._gate.opened(data, deadline) as field:
-            side, tried = await self._tile_side(field, order.um_per_px, model, deadline)
+            view = _View(field, model, self._network, thresholds, deadline)
+            side = await self._tile_side(view, order.um_per_px)
             pieces = plan(field.width, field.height, side, self._tiling)
-            where = [piece.tile for piece in pieces]
-            seen = await self._network.look(field.image, where, model, thresholds, deadline)
+            seen = await view.look([piece.tile for piece in pieces], thresholds)
             found = await self._workers.run(
                 merge, pieces, seen, field.width, field.height, nms_iou=model.nms_iou
             )
             detections = named(found, model.kinds)
-            yield DetectedField(field, model, tried + len(pieces), thresholds, detections)
+            yield DetectedField(field, model, view.pieces, thresholds, detections)
 
-    async def _tile_side(
-        self, field: Field, um_per_px: float | None, model: DetectionModel, deadline: Deadline
-    ) -> tuple[int, int]:
-        """Side of the smallest tiles for this field in pixels, and how many pieces were looked at to find it out."""
+    async def _tile_side(self, view: "_View", um_per_px: float | None) -> int:
+        """Side of the smallest tiles for this field in pixels."""
         if um_per_px is not None:
-            return self._tiling.side_at_scale(um_per_px), 0
-        pieces = probes(field.width, field.height, self._tiling)
-        if not pieces or Kind.RBC not in model.kinds:
-            return self._tiling.side_px, 0
+            return self._tiling.side_at_scale(um_per_px)
+        model, width, height = view.model, view.field.width, view.field.height
+        side = self._tiling.side_px
+        if Kind.RBC not in model.kinds:
+            return side
         red_cells = {Kind.RBC: model.score_thresholds[Kind.RBC]}
-        seen = await self._network.look(field.image, pieces, model, red_cells, deadline)
-        side = side_from_red_cells(pieces, seen, field.width, field.height, self._tiling)
-        return side or self._tiling.side_px, len(pieces)
+        if fits_one_piece(width, height, side):
+            whole = [Tile(0, 0, width, height)]
+            asked = side_from_red_cells(whole, await view.look(whole, red_cells), width, height, self._tiling)
+            if asked is not None and asked >= CLOSE_ENOUGH * max(width, height):
+                return side
+            (everything,) = await view.look(whole, model.score_thresholds)
+            side = side_from_all(everything, self._tiling) or side
+        pieces = probes(width, height, self._tiling)
+        seen = await view.look(pieces, red_cells)
+        return side_from_red_cells(pieces, seen, width, height, self._tiling) or side
 
     async def cut(
         self, found: DetectedField, order: CropOrder, *, chunk_bytes: int
@@ -144,6 +152,50 @@ class Detector:
         """
         for chunk in _chunks(found.detections, order, chunk_bytes):
             yield await self._workers.run(_cut_all, found.field, chunk, order)
+
+
+class _View:
+    """What the network sees of one open field; no piece is shown to it twice.
+
+    All kinds are looked for, whichever the caller wants, so that the scale that they tell does not depend on that.
+    """
+
+    def __init__(
+        self,
+        field: Field,
+        model: DetectionModel,
+        network: Network,
+        thresholds: Mapping[Kind, float],
+        deadline: Deadline,
+    ) -> None:
+        self.field = field
+        self.model = model
+        self._network = network
+        self._least = {
+            kind: min(score, thresholds.get(kind, score)) for kind, score in model.score_thresholds.items()
+        }
+        self._deadline = deadline
+        self._seen: dict[Tile, Candidates] = {}
+
+    @property
+    def pieces(self) -> int:
+        """In how many pieces the field was looked at."""
+        return len(self._seen)
+
+    async def look(self, pieces: Sequence[Tile], thresholds: Mapping[Kind, float]) -> list[Candidates]:
+        """What is in each of `pieces`, in their order.
+
+        Args:
+            thresholds: the least score of each kind that is wanted; not below the caller's and the model's own.
+        """
+        new = [piece for piece in dict.fromkeys(pieces) if piece not in self._seen]
+        seen = await self._network.look(self.field.image, new, self.model, self._least, self._deadline)
+        self._seen.update(zip(new, seen, strict=True))
+        least = np.array([thresholds.get(kind, np.inf) for kind in self.model.kinds], np.float32)
+        return [
+            found.take(found.scores >= least[found.kinds])
+            for found in (self._seen[piece] for piece in pieces)
+        ]
 
 
 def _thresholds(model: DetectionModel, order: DetectionOrder) -> dict[Kind, float]:

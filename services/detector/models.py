@@ -128,7 +128,9 @@ class ModelCatalog:
         try:
             description = await self._triton.model_config(name)
         except NotFound:
-            raise await self._not_found(name) from None
+            if not await self._triton.load(name):
+                raise await self._not_found(name) from None
+            description = await self._triton.model_config(name)
         if description.parameters.get("task") != TASK:
             raise await self._not_found(name)
         return self._remember(description)

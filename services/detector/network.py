@@ -10,8 +10,8 @@ from hemaserve.geometry import FloatArray, Tile
 from hemaserve.imaging import Letterbox, RgbImage, letterbox
 from services.detector.models import INPUT, OUTPUT, DetectionModel
 from services.detector.predictions import Candidates, read_predictions
-from services.detector.workers import Workers
 from services.runtime.remote import Deadline
+from services.runtime.workers import Workers
 from services.triton.client import TritonClient
 
 

@@ -5,12 +5,11 @@ from typing import Annotated
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from hemaserve.imaging import ImageLimits
 from services.detector.tiling import TilingPolicy
-from services.runtime.settings import Address, ServiceSettings
+from services.runtime.settings import Address, FieldSettings
 
 
-class DetectorSettings(ServiceSettings):
+class DetectorSettings(FieldSettings):
     """Settings of the detector service."""
 
     model_config = SettingsConfigDict(
@@ -34,7 +33,8 @@ class DetectorSettings(ServiceSettings):
 
     tile_side_px: Annotated[int, Field(ge=64, le=8192)] = 640
     """Side of the smallest tiles, in pixels of the field, where its scale is neither given nor to be seen. Fields up
-    to 1.25 times as long and without a scale are looked at in one piece."""
+    to 1.25 times as long and without a scale are looked at in one piece, and closer only where their red cells seem
+    smaller than in training or too few are seen to tell."""
 
     tile_overlap: Annotated[float, Field(ge=0.1, le=0.8)] = 0.35
     """What neighbouring tiles share, as a share of their side."""
@@ -47,33 +47,11 @@ class DetectorSettings(ServiceSettings):
     where the scale is given and otherwise as large as they are seen to be, come out at this size. The default is the
     median of the 17,276 red cells in the training fields (TXL-PBC, smear_fields/train)."""
 
-    max_image_bytes: Annotated[int, Field(ge=1024)] = 64 * 2**20
-    """Largest image file, in bytes."""
-
-    max_image_pixels: Annotated[int, Field(ge=256)] = 64_000_000
-    """Most pixels of a field; checked before any is decoded."""
-
-    max_image_side_px: Annotated[int, Field(ge=16)] = 16_384
-    """Longest side of a field, in pixels."""
-
-    workers: Annotated[int, Field(ge=1, le=64)] = 2
-    """Threads that decode, scale and cut."""
-
-    fields_at_once: Annotated[int, Field(ge=1, le=256)] = 8
-    """Fields in memory at one time; each takes 3 bytes a pixel."""
-
-    fields_waiting: Annotated[int, Field(ge=0, le=4096)] = 64
-    """Fields that may wait for their turn; further ones are refused with RESOURCE_EXHAUSTED."""
-
     batches_in_flight: Annotated[int, Field(ge=1, le=64)] = 3
     """Batches of tiles of one field that are on their way through Triton at one time."""
 
     chunk_bytes: Annotated[int, Field(ge=4096, le=3 * 2**20)] = 2**20
     """Size at which a message of the answer is sent off, in bytes; a single larger crop goes alone."""
-
-    @property
-    def image_limits(self) -> ImageLimits:
-        return ImageLimits(self.max_image_bytes, self.max_image_pixels, self.max_image_side_px)
 
     @property
     def tiling(self) -> TilingPolicy:

@@ -69,6 +69,11 @@ class Piece:
     least_px: float = 0.0
 
 
+def fits_one_piece(width: int, height: int, side: int) -> bool:
+    """Whether a field of `width` x `height` px is about as small as a tile of this side, or smaller."""
+    return max(width, height) <= ONE_PIECE * side
+
+
 def plan(width: int, height: int, side: int, policy: TilingPolicy) -> list[Piece]:
     """The pieces in which a field of `width` x `height` px is looked at, layer after layer; the last is the field.
 
@@ -79,7 +84,7 @@ def plan(width: int, height: int, side: int, policy: TilingPolicy) -> list[Piece
     """
     side = max(side, math.ceil(math.sqrt(width * height / policy.most_tiles) / (1 - policy.overlap)))
     pieces, least_px = [], 0.0
-    while max(width, height) > ONE_PIECE * side:
+    while not fits_one_piece(width, height, side):
         overlap = int(side * policy.overlap)
         pieces += [Piece(tile, least_px) for tile in tiles(width, height, tile=side, overlap=overlap)]
         least_px = SURELY_WHOLE * overlap

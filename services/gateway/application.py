@@ -39,6 +39,7 @@ class GatewayApplication:
         self._servicer = SmearServicer(
             settings,
             detector=detector,
+            classifier=classifier,
             models=models,
             pipeline=FieldPipeline(detector, classifier, models),
             naming=CellNaming(classifier, models, self._threads, _cell_image_limits(settings)),

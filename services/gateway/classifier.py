@@ -2,13 +2,15 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager
-from typing import Any, Final
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from typing import Any, Final, Generic, TypeVar
 
 import grpc.aio
+from google.protobuf.message import Message
+from google.rpc import status_pb2
 
-from hemaserve.errors import Internal, InvalidArgument
+from hemaserve.errors import DomainError, Internal, InvalidArgument
 from hemaserve.results import Priority
 from hemaserve.v1 import cells_pb2, classifier_pb2, classifier_pb2_grpc
 from services.gateway.downstream import call_metadata
@@ -16,6 +18,8 @@ from services.runtime.errors import from_status
 from services.runtime.remote import Deadline, remote_errors
 
 _NAME = "classifier"
+
+_Response = TypeVar("_Response", classifier_pb2.ClassifyResponse, classifier_pb2.ScreenCellsResponse)
 
 MAX_CELLS: Final = 256
 """Cells in one ClassifyRequest, by its contract."""
@@ -42,60 +46,102 @@ def classification_of(cell: classifier_pb2.ClassifiedCell) -> cells_pb2.Classifi
     """What the classifier said of one cell.
 
     Raises:
-        DomainError: it could not say anything. Never InvalidArgument: the crop is ours and not the caller's, who can do
-            nothing about it.
+        DomainError: it could not say anything, see `_failure`.
     """
     if cell.WhichOneof("outcome") == "classification":
         return cell.classification
-    error = from_status(cell.error)
-    raise Internal("the classifier refused a crop") if isinstance(error, InvalidArgument) else error
+    raise _failure(cell.error)
 
 
-class ClassificationStream:
-    """One open Classify call: cells in, and their answers out in the same order. One task sends, one reads."""
+def finding_of(cell: classifier_pb2.ScreenedCell) -> cells_pb2.ScreenFinding:
+    """What the screen said of one cell.
 
-    def __init__(self, call: Any, model: str) -> None:
+    Raises:
+        DomainError: it could not say anything, see `_failure`.
+    """
+    if cell.WhichOneof("outcome") == "finding":
+        return cell.finding
+    raise _failure(cell.error)
+
+
+def _failure(error: status_pb2.Status) -> DomainError:
+    """Why a cell got no answer. Never InvalidArgument: the crop is ours and not the caller's, who can do nothing
+    about it."""
+    found = from_status(error)
+    return Internal("the classifier refused a crop") if isinstance(found, InvalidArgument) else found
+
+
+class CellStream(Generic[_Response]):
+    """One open call of the classifier: cells in, and their answers out in the same order. One task sends, one reads.
+
+    Args:
+        call: the call.
+        request: makes a request of some cells.
+        paths: what the caller's own request calls our request's fields, for errors.
+    """
+
+    def __init__(
+        self,
+        call: Any,
+        request: Callable[[Sequence[classifier_pb2.CellToClassify]], Message],
+        paths: Mapping[str, str],
+    ) -> None:
         self._call = call
-        self._model = model
-        self._unanswered: deque[tuple[str, str]] = deque()
+        self._request = request
+        self._paths = paths
+        self._unanswered: deque[str] = deque()
 
     async def send(self, cells: Sequence[classifier_pb2.CellToClassify]) -> None:
         """Send cells, in requests within the contract's limits; waits while the classifier is behind."""
         for batch in batches(cells):
-            self._unanswered.extend((cell.field_id, cell.crop.cell_id) for cell in batch)
-            await self._write(classifier_pb2.ClassifyRequest(model=self._model, cells=batch))
+            self._unanswered.extend(cell.crop.cell_id for cell in batch)
+            await self._write(self._request(batch))
 
     async def finish(self) -> None:
         """Say that no cells follow."""
-        with remote_errors(_NAME):
+        with self._errors():
             await self._call.done_writing()
 
-    async def answers(self) -> AsyncIterator[classifier_pb2.ClassifyResponse]:
+    async def answers(self) -> AsyncIterator[_Response]:
         """Responses until the call ends.
 
         Raises:
             DomainError: as the classifier gave it, or because it cannot be reached in time.
             Internal: it left cells out, or answered for others than it was sent.
         """
-        with remote_errors(_NAME):
+        with self._errors():
             async for response in self._call:
                 for cell in response.cells:
-                    self._check_off(cell)
+                    self._check_off(cell.cell_id)
                 yield response
         if self._unanswered:
             raise Internal("the classifier left cells unanswered")
 
-    def _check_off(self, cell: classifier_pb2.ClassifiedCell) -> None:
-        if not self._unanswered or self._unanswered.popleft() != (cell.field_id, cell.cell_id):
+    def _check_off(self, cell_id: str) -> None:
+        if not self._unanswered or self._unanswered.popleft() != cell_id:
             raise Internal("the classifier answered for another cell than it was asked")
 
-    async def _write(self, request: classifier_pb2.ClassifyRequest) -> None:
+    async def _write(self, request: Message) -> None:
         try:
-            with remote_errors(_NAME):
+            with self._errors():
                 await self._call.write(request)
         except asyncio.InvalidStateError:
             # The call has ended early; whoever reads the answers learns why.
             return
+
+    def _errors(self) -> AbstractContextManager[None]:
+        return _errors(self._paths)
+
+
+@contextmanager
+def _errors(paths: Mapping[str, str]) -> Iterator[None]:
+    """Turns a call's errors into domain errors about the caller's own request."""
+    try:
+        with remote_errors(_NAME):
+            yield
+    except InvalidArgument as error:
+        field = paths.get(error.field, error.field)
+        raise InvalidArgument(field, error.value, error.allowed, reason=error.reason) from error
 
 
 class ClassifierClient:
@@ -106,19 +152,96 @@ class ClassifierClient:
 
     @asynccontextmanager
     async def stream(
-        self, *, model: str, deadline: Deadline, priority: Priority
-    ) -> AsyncIterator[ClassificationStream]:
-        """Open a Classify call. On leaving the block an unfinished call is cancelled."""
+        self,
+        *,
+        model: str,
+        site_profile: str,
+        deadline: Deadline,
+        priority: Priority,
+        paths: Mapping[str, str],
+    ) -> AsyncIterator[CellStream[classifier_pb2.ClassifyResponse]]:
+        """Open a Classify call. On leaving the block an unfinished call is cancelled.
+
+        Args:
+            site_profile: name of the profile that corrects the cells' colours; empty for none.
+            paths: what the caller's own request calls our request's fields, for errors.
+        """
         call = self._stub.Classify(timeout=deadline.remaining_s(), metadata=call_metadata(priority))
+
+        def request(cells: Sequence[classifier_pb2.CellToClassify]) -> classifier_pb2.ClassifyRequest:
+            return classifier_pb2.ClassifyRequest(model=model, cells=cells, site_profile=site_profile)
+
         try:
-            yield ClassificationStream(call, model)
+            yield CellStream(call, request, paths)
         finally:
             call.cancel()
 
+    @asynccontextmanager
+    async def screen_stream(
+        self, *, deadline: Deadline, priority: Priority
+    ) -> AsyncIterator[CellStream[classifier_pb2.ScreenCellsResponse]]:
+        """Open a ScreenCells call. On leaving the block an unfinished call is cancelled."""
+        call = self._stub.ScreenCells(timeout=deadline.remaining_s(), metadata=call_metadata(priority))
+
+        def request(cells: Sequence[classifier_pb2.CellToClassify]) -> classifier_pb2.ScreenCellsRequest:
+            return classifier_pb2.ScreenCellsRequest(cells=cells)
+
+        try:
+            yield CellStream(call, request, {})
+        finally:
+            call.cancel()
+
+    async def screen_field(
+        self, image: bytes, *, deadline: Deadline, priority: Priority, paths: Mapping[str, str]
+    ) -> classifier_pb2.ScreenFieldResponse:
+        """What the screen says of a field.
+
+        Args:
+            paths: what the caller's own request calls our request's fields, for errors.
+
+        Raises:
+            FailedPrecondition: the screen's network is not loaded.
+            DomainError: as the classifier gave it, or because it cannot be reached in time.
+        """
+        with _errors(paths):
+            return await self._stub.ScreenField(
+                classifier_pb2.ScreenFieldRequest(image=image),
+                timeout=deadline.remaining_s(),
+                metadata=call_metadata(priority),
+            )
+
+    async def wake(self, model: str, *, timeout_s: float) -> None:
+        """Have a classification model loaded that is not yet. Nothing is classified.
+
+        Raises:
+            NotFound: there is no such model.
+        """
+        call = self._stub.Classify(iter([classifier_pb2.ClassifyRequest(model=model)]), timeout=timeout_s)
+        with remote_errors(_NAME):
+            await call.read()
+
+    async def wake_screen(self, *, timeout_s: float) -> None:
+        """Have the network that screens cells loaded when it is not yet. Nothing is screened.
+
+        Raises:
+            FailedPrecondition: there is none.
+        """
+        call = self._stub.ScreenCells(iter([classifier_pb2.ScreenCellsRequest()]), timeout=timeout_s)
+        with remote_errors(_NAME):
+            await call.read()
+
     async def models(self, *, timeout_s: float) -> list[cells_pb2.Model]:
-        """The classification models."""
+        """The classification and screening models."""
         with remote_errors(_NAME):
             answer = await self._stub.ListClassifiers(
                 classifier_pb2.ListClassifiersRequest(), timeout=timeout_s
             )
         return list(answer.models)
+
+    async def site_profiles(self, *, timeout_s: float) -> list[cells_pb2.SiteProfile]:
+        """The site profiles, by name."""
+        with remote_errors(_NAME):
+            answer = await self._stub.ListClassifierSiteProfiles(
+                classifier_pb2.ListClassifierSiteProfilesRequest(), timeout=timeout_s
+            )
+        return list(answer.site_profiles)

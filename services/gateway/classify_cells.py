@@ -10,7 +10,7 @@ from hemaserve.geometry import Box
 from hemaserve.imaging import ImageLimits, RgbImage, cut_crop, decode
 from hemaserve.results import Priority
 from hemaserve.v1 import cells_pb2, classifier_pb2
-from services.gateway.classifier import ClassificationStream, ClassifierClient, classification_of
+from services.gateway.classifier import CellStream, ClassifierClient, classification_of
 from services.gateway.models import CropShape, ModelDirectory
 from services.gateway.provenance import merge_provenances
 from services.runtime.remote import Deadline
@@ -80,6 +80,7 @@ class CellNaming:
         cells: Sequence[LocatedCell | RefusedCell],
         *,
         model: str,
+        site_profile: str,
         deadline: Deadline,
         priority: Priority,
     ) -> NamedCells:
@@ -102,7 +103,9 @@ class CellNaming:
         provenances: list[cells_pb2.Provenance] = []
         if crops:
             async with (
-                self._classifier.stream(model=model, deadline=deadline, priority=priority) as stream,
+                self._classifier.stream(
+                    model=model, site_profile=site_profile, deadline=deadline, priority=priority, paths={}
+                ) as stream,
                 task_group() as group,
             ):
                 group.create_task(_send_all(stream, crops))
@@ -153,7 +156,9 @@ def _crop(cell_id: str, pixels: RgbImage) -> cells_pb2.Crop:
     )
 
 
-async def _send_all(stream: ClassificationStream, cells: Sequence[classifier_pb2.CellToClassify]) -> None:
+async def _send_all(
+    stream: CellStream[classifier_pb2.ClassifyResponse], cells: Sequence[classifier_pb2.CellToClassify]
+) -> None:
     await stream.send(cells)
     await stream.finish()
 

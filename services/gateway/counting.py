@@ -5,7 +5,7 @@ import struct
 
 from hemaserve.cells import Kind
 from hemaserve.differential import Differential, ReviewReason, count
-from hemaserve.tally import FieldTally, SlidePosition, TalliedCell
+from hemaserve.tally import FieldScreenTally, FieldTally, SlidePosition, TalliedCell
 from hemaserve.v1 import cells_pb2
 from services.gateway.orders import FieldOrder
 from services.gateway.pipeline import AnalyzedCell, FieldAnalysis
@@ -23,13 +23,25 @@ def tally_of(field: FieldOrder, analysis: FieldAnalysis) -> FieldTally:
         cells=tuple(_tallied(field, cell) for cell in analysis.cells if cell.kind is Kind.WBC),
         degraded=analysis.degraded,
         image_sha256=analysis.image_sha256,
+        screen=_screen_tally(analysis),
     )
 
 
 def differential_of(tally: FieldTally, *, unidentified_limit: float) -> Differential:
     """The differential over one field alone."""
     differential = count(tally.cells, unidentified_limit=unidentified_limit)
-    return differential.with_review_reasons([ReviewReason.DEGRADED] if tally.degraded else [])
+    reasons = [ReviewReason.DEGRADED] if tally.degraded else []
+    if tally.screen is not None and tally.screen.flagged:
+        reasons.append(ReviewReason.SCREEN_FLAGGED)
+    return differential.with_review_reasons(reasons)
+
+
+def _screen_tally(analysis: FieldAnalysis) -> FieldScreenTally | None:
+    if analysis.screen is None:
+        return None
+    # Whatever their types, and identified or not.
+    found = [cell.screen.flagged for cell in analysis.cells if cell.screen is not None]
+    return FieldScreenTally(analysis.screen.flagged, sum(found), len(found))
 
 
 def _tallied(field: FieldOrder, cell: AnalyzedCell) -> TalliedCell:

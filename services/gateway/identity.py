@@ -7,7 +7,7 @@ could be guessed from the id.
 
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from hemaserve.tally import FieldTally
@@ -41,11 +41,14 @@ def field_result_id(
         tally.sequence,
         tally.image_sha256,
         [options.model, options.detector_model, sorted(options.kinds), options.crop_encoding],
-        [[network.name, network.version, network.sha256] for network in networks],
+        _networks(networks),
         provenance.preprocessing_version,
+        [provenance.site_profile.name, provenance.site_profile.sha256],
         um_per_px,
         tally.degraded,
         reason,
+        # Without a screen, as if there were no such thing: ids are for ever.
+        *([_networks(provenance.screens)] if options.screen else []),
     )
 
 
@@ -59,10 +62,20 @@ def smear_result_id(smear_id: str, target: int, tallies: Sequence[FieldTally]) -
             tally.failed,
             tally.degraded,
             [[cell.cell_type, cell.identified] for cell in tally.cells],
+            *_screen(tally),
         ]
         for tally in tallies
     ]
     return _id("smear", smear_id, target, fields)
+
+
+def _networks(networks: Iterable[cells_pb2.ModelProvenance]) -> list[list[str]]:
+    return [[network.name, network.version, network.sha256] for network in networks]
+
+
+def _screen(tally: FieldTally) -> list[int]:
+    screen = tally.screen
+    return [] if screen is None else [screen.field_flagged, screen.cells_flagged, screen.cells_screened]
 
 
 def _id(*parts: Any) -> str:

@@ -2,9 +2,12 @@
 
 import asyncio
 import time
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Final
 
-from hemaserve.errors import NotFound, Unavailable
+from hemaserve.errors import FailedPrecondition, NotFound, Unavailable
 from hemaserve.v1 import cells_pb2
 from services.gateway.classifier import ClassifierClient
 from services.gateway.detector import DetectorClient
@@ -24,8 +27,11 @@ class CropShape:
     margin: float
 
 
+_SCREENS: Final = (cells_pb2.MODEL_TASK_SCREEN_FIELD, cells_pb2.MODEL_TASK_SCREEN_CELL)
+
+
 class ModelDirectory:
-    """Lists the models, and remembers how each classifier wants its crops.
+    """Lists the models, and remembers how each classifier, and the screen of cells, wants its crops.
 
     A model's crops change only when another file is served under its name, which is an operator's act; until it is
     noticed the classifier scales what it gets. What was once said of a model is kept while the model is not listed,
@@ -37,6 +43,7 @@ class ModelDirectory:
         self._classifier = classifier
         self._max_age_s = max_age_s
         self._shapes: dict[str, CropShape] = {}
+        self._screen_shape: CropShape | None = None
         self._fresh_until_s = float("-inf")
         self._refreshing = asyncio.Lock()
 
@@ -50,7 +57,7 @@ class ModelDirectory:
         )
 
     async def crop_shape(self, model: str, *, field: str, timeout_s: float) -> CropShape:
-        """How classifier `model` (empty: the default) wants its crops.
+        """How classifier `model` (empty: the default) wants its crops. One that is not loaded yet is loaded.
 
         Args:
             field: the request's field that named it.
@@ -62,6 +69,10 @@ class ModelDirectory:
         async with self._refreshing:
             if time.monotonic() >= self._fresh_until_s or model not in self._shapes:
                 await self._refresh(timeout_s)
+        if model and model not in self._shapes:
+            with suppress(NotFound):
+                await self._classifier.wake(model, timeout_s=timeout_s)
+                await self._refresh(timeout_s)
         if model in self._shapes:
             return self._shapes[model]
         if not model:
@@ -69,9 +80,28 @@ class ModelDirectory:
         available = ", ".join(sorted(name for name in self._shapes if name))
         raise NotFound(f"{field}: no classification model {model!r}; available: {available}")
 
+    async def check_screen(self, model: str, *, timeout_s: float) -> None:
+        """Return when the leukemia screen can look at the crops that classifier `model` wants.
+
+        Raises:
+            FailedPrecondition: there is no network that screens cells, or it wants other crops.
+            DomainError: what `crop_shape` raises.
+        """
+        wanted = await self.crop_shape(model, field="options.model", timeout_s=timeout_s)
+        if self._screen_shape is None:
+            await self._classifier.wake_screen(timeout_s=timeout_s)
+            await self._refresh(timeout_s)
+        if self._screen_shape != wanted:
+            raise FailedPrecondition(
+                f"options.screen: the screen looks at other crops than classification model {model!r} does",
+                reason="SCREEN_CROPS_DIFFER",
+            )
+
     async def _refresh(self, timeout_s: float) -> None:
-        models = await self._classifier.models(timeout_s=timeout_s)
-        listed = {model.name: CropShape(model.input_size_px, model.crop_margin) for model in models}
+        everything = await self._classifier.models(timeout_s=timeout_s)
+        self._screen_shape = _screen_shape(everything)
+        models = [model for model in everything if model.task not in _SCREENS]
+        listed = {model.name: _shape(model) for model in models}
         default = [listed[model.name] for model in models if model.is_default]
         # Members of a default ensemble that is not there take what it takes.
         in_its_place = list(set(listed.values()))
@@ -79,3 +109,13 @@ class ModelDirectory:
             listed[""] = (default or in_its_place)[0]
         self._shapes |= listed
         self._fresh_until_s = time.monotonic() + self._max_age_s
+
+
+def _shape(model: cells_pb2.Model) -> CropShape:
+    return CropShape(model.input_size_px, model.crop_margin)
+
+
+def _screen_shape(models: Iterable[cells_pb2.Model]) -> CropShape | None:
+    """How the screen of cells wants its crops; None while its network is not loaded."""
+    of_cells = (model for model in models if model.task == cells_pb2.MODEL_TASK_SCREEN_CELL)
+    return next(map(_shape, of_cells), None)

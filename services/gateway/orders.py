@@ -20,6 +20,7 @@ class FieldOrder:
         sequence: its place in the counting order of its smear.
         um_per_px: its scale; None when unknown.
         stage_position: its top left corner on the slide; None when unknown.
+        site_profile: name of the profile that corrects its crops' colours; empty for none.
     """
 
     field_id: str
@@ -27,6 +28,7 @@ class FieldOrder:
     sequence: int = 0
     um_per_px: float | None = None
     stage_position: SlidePosition | None = None
+    site_profile: str = ""
 
     def image_sha256(self) -> str:
         """Digest of the image file in lower-case hexadecimal."""
@@ -63,12 +65,14 @@ class AnalyzeOptions:
         detector_model: detection model; empty for the service's default.
         kinds: kinds whose cells are classified and returned.
         crop_encoding: how each returned cell carries its crop.
+        screen: whether the leukemia screen looks at the field and its white cells as well.
     """
 
     model: str = ""
     detector_model: str = ""
     kinds: frozenset[Kind] = frozenset({Kind.WBC})
     crop_encoding: CropEncoding = CropEncoding.NONE
+    screen: bool = False
 
 
 @dataclass(frozen=True, slots=True)

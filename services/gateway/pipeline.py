@@ -1,17 +1,17 @@
 """One field: what the detector finds goes to the classifier while the detector is still sending."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from hemaserve.cells import Kind
 from hemaserve.crops import CropEncoding
 from hemaserve.errors import Internal
 from hemaserve.results import Priority
 from hemaserve.v1 import cells_pb2, classifier_pb2, detector_pb2
-from services.gateway.classifier import ClassificationStream, ClassifierClient, classification_of
+from services.gateway.classifier import CellStream, ClassifierClient, classification_of, finding_of
 from services.gateway.detector import DetectorClient
 from services.gateway.models import CropShape, ModelDirectory
 from services.gateway.orders import AnalyzeOptions, FieldOrder
@@ -25,6 +25,9 @@ _REQUEST_PATHS: Final = {
     "um_per_px": "field.acquisition.um_per_px",
     "model": "options.detector_model",
 }
+_CLASSIFY_PATHS: Final = {"model": "options.model", "site_profile": "field.acquisition.site_profile"}
+
+_Response = TypeVar("_Response", classifier_pb2.ClassifyResponse, classifier_pb2.ScreenCellsResponse)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +38,13 @@ class AnalyzedCell:
         detection: what the detector said.
         classification: what the classifier said.
         crop: the pixels that the classifier saw, RAW_RGB8; None unless the options ask for crops.
+        screen: what the leukemia screen said; None unless the options ask for it, and for cells that are not white.
     """
 
     detection: cells_pb2.Detection
     classification: cells_pb2.Classification
     crop: cells_pb2.Crop | None
+    screen: cells_pb2.ScreenFinding | None = None
 
     @property
     def kind(self) -> Kind | None:
@@ -59,6 +64,7 @@ class FieldAnalysis:
         cells: the classified cells, best detection first.
         kind_counts: how many objects of each kind were found, classified or not.
         provenance: where this came from.
+        screen: what the leukemia screen said of the field as a whole; None unless the options ask for it.
     """
 
     width_px: int
@@ -68,6 +74,7 @@ class FieldAnalysis:
     cells: tuple[AnalyzedCell, ...]
     kind_counts: Mapping[Kind, int]
     provenance: cells_pb2.Provenance
+    screen: cells_pb2.ScreenFinding | None = None
 
     @property
     def degraded(self) -> bool:
@@ -88,15 +95,19 @@ class FieldPipeline:
     async def analyze(
         self, field: FieldOrder, options: AnalyzeOptions, *, deadline: Deadline, priority: Priority
     ) -> FieldAnalysis:
-        """Find the field's cells and name those of the kinds asked for. A field without cells is a result.
+        """Find the field's cells, name those of the kinds asked for, and screen it where asked for.
+
+        A field without cells is a result.
 
         Raises:
-            DomainError: it could not be done; no cell is ever left out silently.
+            DomainError: it could not be done; no cell, and no screen, is ever left out silently.
         """
         shape = await self._models.crop_shape(
             options.model, field="options.model", timeout_s=deadline.remaining_s()
         )
-        findings = _Findings(field, keep_crops=options.crop_encoding is not CropEncoding.NONE)
+        if options.screen:
+            await self._models.check_screen(options.model, timeout_s=deadline.remaining_s())
+        findings = _Findings(field, options)
         async with AsyncExitStack() as calls, task_group() as group:
             detecting = self._detector.detect(
                 _detect_request(field, options, shape),
@@ -104,20 +115,49 @@ class FieldPipeline:
                 priority=priority,
                 paths=_REQUEST_PATHS,
             )
-            naming: ClassificationStream | None = None
+            naming: CellStream[classifier_pb2.ClassifyResponse] | None = None
+            screening: CellStream[classifier_pb2.ScreenCellsResponse] | None = None
             async for response in await calls.enter_async_context(aclosing(detecting)):
+                if options.screen and response.HasField("field"):
+                    # Not before: what the detector cannot read is its to refuse.
+                    group.create_task(self._screen_field(field, findings, deadline, priority))
                 crops = findings.add(response)
                 if crops and naming is None:
                     # Not before there are crops: a field that fails or is empty never bothers the classifier.
                     naming = await calls.enter_async_context(
-                        self._classifier.stream(model=options.model, deadline=deadline, priority=priority)
+                        self._classifier.stream(
+                            model=options.model,
+                            site_profile=field.site_profile,
+                            deadline=deadline,
+                            priority=priority,
+                            paths=_CLASSIFY_PATHS,
+                        )
                     )
-                    group.create_task(_collect(naming, findings))
+                    group.create_task(_collect(naming, findings.name))
                 if naming is not None:
                     await naming.send(crops)
+                white = findings.to_screen(crops)
+                if white and screening is None:
+                    screening = await calls.enter_async_context(
+                        self._classifier.screen_stream(deadline=deadline, priority=priority)
+                    )
+                    group.create_task(_collect(screening, findings.screen_cells))
+                if screening is not None:
+                    await screening.send(white)
             if naming is not None:
                 await naming.finish()
-        return findings.analysis(options.kinds)
+            if screening is not None:
+                await screening.finish()
+        return findings.analysis()
+
+    async def _screen_field(
+        self, field: FieldOrder, findings: "_Findings", deadline: Deadline, priority: Priority
+    ) -> None:
+        findings.screen_field(
+            await self._classifier.screen_field(
+                field.image, deadline=deadline, priority=priority, paths=_REQUEST_PATHS
+            )
+        )
 
 
 def _detect_request(
@@ -136,22 +176,26 @@ def _detect_request(
     )
 
 
-async def _collect(naming: ClassificationStream, findings: "_Findings") -> None:
-    async for response in naming.answers():
-        findings.name(response)
+async def _collect(stream: CellStream[_Response], note: Callable[[_Response], None]) -> None:
+    async for response in stream.answers():
+        note(response)
 
 
 class _Findings:
     """What is known of a field so far."""
 
-    def __init__(self, field: FieldOrder, *, keep_crops: bool) -> None:
+    def __init__(self, field: FieldOrder, options: AnalyzeOptions) -> None:
         self._field_id = field.field_id
         self._um_per_px = field.um_per_px
-        self._keep_crops = keep_crops
+        self._options = options
+        self._keep_crops = options.crop_encoding is not CropEncoding.NONE
         self._info: detector_pb2.FieldInfo | None = None
         self._detections: list[cells_pb2.Detection] = []
         self._crops: dict[str, cells_pb2.Crop] = {}
         self._classifications: dict[str, cells_pb2.Classification] = {}
+        self._white: set[str] = set()
+        self._screen: cells_pb2.ScreenFinding | None = None
+        self._screened: dict[str, cells_pb2.ScreenFinding] = {}
         self._provenances: list[cells_pb2.Provenance] = []
 
     def add(self, response: detector_pb2.DetectResponse) -> list[classifier_pb2.CellToClassify]:
@@ -159,6 +203,9 @@ class _Findings:
         if response.HasField("field"):
             self._info = response.field
         self._detections += response.detections
+        self._white |= {
+            found.cell_id for found in response.detections if found.kind == cells_pb2.CELL_KIND_WBC
+        }
         if self._keep_crops:
             self._crops |= {crop.cell_id: crop for crop in response.crops}
         boxes = {detection.cell_id: detection.box for detection in response.detections}
@@ -173,11 +220,32 @@ class _Findings:
         for cell in response.cells:
             self._classifications[cell.cell_id] = classification_of(cell)
 
-    def analysis(self, kinds: Iterable[Kind]) -> FieldAnalysis:
+    def to_screen(
+        self, crops: Iterable[classifier_pb2.CellToClassify]
+    ) -> list[classifier_pb2.CellToClassify]:
+        """Those of some crops, noted before, that the leukemia screen is to look at: the white cells."""
+        if not self._options.screen:
+            return []
+        return [crop for crop in crops if crop.crop.cell_id in self._white]
+
+    def screen_field(self, response: classifier_pb2.ScreenFieldResponse) -> None:
+        """Note what the screen said of the field as a whole."""
+        self._screen = response.finding
+        self._provenances.append(cells_pb2.Provenance(screens=[response.model]))
+
+    def screen_cells(self, response: classifier_pb2.ScreenCellsResponse) -> None:
+        """Note what the screen said of cells."""
+        self._provenances.append(cells_pb2.Provenance(screens=[response.model]))
+        for cell in response.cells:
+            self._screened[cell.cell_id] = finding_of(cell)
+
+    def analysis(self) -> FieldAnalysis:
         """All of it, once detector and classifier are done."""
         if self._info is None:
             raise Internal("the detector said nothing of the field")
-        wanted = {kind_to_proto(kind) for kind in kinds}
+        if self._options.screen and self._screen is None:
+            raise Internal("the screen said nothing of the field")
+        wanted = {kind_to_proto(kind) for kind in self._options.kinds}
         counts = Counter(kind_from_proto(detection.kind) for detection in self._detections)
         return FieldAnalysis(
             width_px=self._info.width_px,
@@ -187,10 +255,14 @@ class _Findings:
             cells=tuple(self._cell(found) for found in self._detections if found.kind in wanted),
             kind_counts={kind: counts[kind] for kind in Kind},
             provenance=merge_provenances([self._info.provenance, *self._provenances]),
+            screen=self._screen,
         )
 
     def _cell(self, detection: cells_pb2.Detection) -> AnalyzedCell:
         classification = self._classifications.get(detection.cell_id)
         if classification is None:
             raise Internal("the detector sent no crop of a cell")
-        return AnalyzedCell(detection, classification, self._crops.get(detection.cell_id))
+        screen = self._screened.get(detection.cell_id)
+        if self._options.screen and screen is None and detection.kind == cells_pb2.CELL_KIND_WBC:
+            raise Internal("a white cell was not screened")
+        return AnalyzedCell(detection, classification, self._crops.get(detection.cell_id), screen)

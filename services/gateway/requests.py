@@ -8,7 +8,7 @@ from hemaserve.cells import Kind
 from hemaserve.crops import CropEncoding
 from hemaserve.errors import FailedPrecondition, InvalidArgument
 from hemaserve.results import Priority
-from hemaserve.tally import FieldTally, SlidePosition, TalliedCell
+from hemaserve.tally import FieldScreenTally, FieldTally, SlidePosition, TalliedCell
 from hemaserve.v1 import gateway_pb2
 from services.gateway.classify_cells import LocatedCell, RefusedCell
 from services.gateway.detect_cells import DetectionOptions
@@ -65,6 +65,7 @@ def field_order(message: gateway_pb2.Field, *, max_image_bytes: int, in_smear: b
         sequence=message.sequence,
         um_per_px=_um_per_px(acquisition.um_per_px),
         stage_position=position,
+        site_profile=acquisition.site_profile,
     )
 
 
@@ -121,10 +122,16 @@ def analyze_options(message: gateway_pb2.AnalyzeOptions, *, path: str) -> Analyz
     Raises:
         InvalidArgument: something about it is not allowed.
     """
+    kinds = kinds_from_proto(message.kinds, field=f"{path}.kinds", default=[Kind.WBC])
+    if message.screen and Kind.WBC not in kinds:
+        # The screen of cells would silently see none.
+        found = ", ".join(kind.value for kind in Kind if kind in kinds)
+        raise InvalidArgument(f"{path}.kinds", found, "wbc among them, where `screen` is asked for")
     return AnalyzeOptions(
         model=check_text(message.model, field=f"{path}.model"),
         detector_model=check_text(message.detector_model, field=f"{path}.detector_model"),
-        kinds=kinds_from_proto(message.kinds, field=f"{path}.kinds", default=[Kind.WBC]),
+        kinds=kinds,
+        screen=message.screen,
         crop_encoding=requested_encoding(
             message.crop_encoding, field=f"{path}.crop_encoding", default=CropEncoding.NONE
         ),
@@ -186,6 +193,15 @@ def model_name(name: str) -> str:
     return check_text(name, field="model")
 
 
+def site_profile_name(name: str) -> str:
+    """The site profile that a request names.
+
+    Raises:
+        InvalidArgument: no profile has so long a name.
+    """
+    return check_text(name, field="site_profile", max_chars=_MAX_SHORT_TEXT)
+
+
 def priority(number: int, *, field: str = "priority") -> Priority:
     """An order of service.
 
@@ -232,7 +248,15 @@ def _tally(message: gateway_pb2.FieldTally, path: str) -> FieldTally:
         failed=message.failed,
         degraded=message.degraded,
         image_sha256=check_text(message.image_sha256, field=f"{path}.image_sha256", max_chars=64),
+        screen=_screen_tally(message.screen, f"{path}.screen") if message.HasField("screen") else None,
     )
+
+
+def _screen_tally(message: gateway_pb2.FieldScreenTally, path: str) -> FieldScreenTally:
+    flagged, screened = message.cells_flagged, message.cells_screened
+    if flagged > screened:
+        raise InvalidArgument(f"{path}.cells_flagged", f"{flagged} of {screened}", "at most cells_screened")
+    return FieldScreenTally(message.field_flagged, flagged, screened)
 
 
 def _tallied(message: gateway_pb2.TalliedCell, path: str) -> TalliedCell:

@@ -6,7 +6,8 @@ from typing import Final
 from hemaserve.cells import FACTS, Kind
 from hemaserve.differential import Differential, TypeShare
 from hemaserve.errors import DomainError
-from hemaserve.tally import FieldTally, TalliedCell
+from hemaserve.screen_count import ScreenCount
+from hemaserve.tally import FieldScreenTally, FieldTally, TalliedCell
 from hemaserve.v1 import gateway_pb2
 from services.gateway.classify_cells import NamedCells
 from services.gateway.crops import encoded
@@ -60,6 +61,8 @@ def classify_cells_response(cell_ids: Sequence[str], named: NamedCells) -> gatew
 def smear_result(report: SmearReport, order: SmearOrder) -> gateway_pb2.SmearResult:
     """A smear's result."""
     outcome = report.outcome
+    # Also when it was on an earlier stream of this smear: what was found there still counts.
+    asked_for = order.options.screen or outcome.screen.fields_screened > 0
     return gateway_pb2.SmearResult(
         result_id=smear_result_id(order.smear_id, order.target, report.tallies),
         revision=_FIRST_REVISION,
@@ -74,6 +77,7 @@ def smear_result(report: SmearReport, order: SmearOrder) -> gateway_pb2.SmearRes
         last_sequence=outcome.last_sequence,
         counted_elsewhere=outcome.counted_elsewhere,
         provenance=report.provenance,
+        screen=_smear_screen(outcome.screen) if asked_for else None,
     )
 
 
@@ -102,6 +106,25 @@ def tally_to_proto(tally: FieldTally) -> gateway_pb2.FieldTally:
         failed=tally.failed,
         image_sha256=tally.image_sha256,
         degraded=tally.degraded,
+        screen=None if tally.screen is None else _screen_tally(tally.screen),
+    )
+
+
+def _screen_tally(screen: FieldScreenTally) -> gateway_pb2.FieldScreenTally:
+    return gateway_pb2.FieldScreenTally(
+        field_flagged=screen.field_flagged,
+        cells_flagged=screen.cells_flagged,
+        cells_screened=screen.cells_screened,
+    )
+
+
+def _smear_screen(screen: ScreenCount) -> gateway_pb2.SmearScreen:
+    return gateway_pb2.SmearScreen(
+        fields_screened=screen.fields_screened,
+        fields_flagged=screen.fields_flagged,
+        cells_screened=screen.cells_screened,
+        cells_flagged=screen.cells_flagged,
+        flagged_field_ids=screen.flagged_field_ids,
     )
 
 
@@ -118,6 +141,8 @@ def _add_analysis(
         for kind, count in analysis.kind_counts.items()
     )
     result.provenance.CopyFrom(analysis.provenance)
+    if analysis.screen is not None:
+        result.screen.CopyFrom(analysis.screen)
     left_out = iter(counted_elsewhere)
     result.cells.extend(_cell(cell, left_out, options) for cell in analysis.cells)
 
@@ -130,6 +155,7 @@ def _cell(cell: AnalyzedCell, left_out: Iterator[bool], options: AnalyzeOptions)
         classification=cell.classification,
         crop=None if cell.crop is None else encoded(cell.crop, options.crop_encoding),
         counted_elsewhere=tallied and next(left_out, False),
+        screen=cell.screen,
     )
 
 

@@ -10,6 +10,7 @@ import grpc.aio
 from hemaserve.errors import FailedPrecondition
 from hemaserve.v1 import gateway_pb2, gateway_pb2_grpc
 from services.gateway import requests, results
+from services.gateway.classifier import ClassifierClient
 from services.gateway.classify_cells import CellNaming
 from services.gateway.counting import differential_of, tally_of
 from services.gateway.detect_cells import detect_cells
@@ -34,6 +35,7 @@ class SmearServicer(gateway_pb2_grpc.SmearServiceServicer):
         settings: GatewaySettings,
         *,
         detector: DetectorClient,
+        classifier: ClassifierClient,
         models: ModelDirectory,
         pipeline: FieldPipeline,
         naming: CellNaming,
@@ -41,6 +43,7 @@ class SmearServicer(gateway_pb2_grpc.SmearServiceServicer):
     ) -> None:
         self._settings = settings
         self._detector = detector
+        self._classifier = classifier
         self._models = models
         self._pipeline = pipeline
         self._naming = naming
@@ -122,6 +125,7 @@ class SmearServicer(gateway_pb2_grpc.SmearServiceServicer):
             named = await self._naming.name(
                 requests.located_cells(request, max_image_bytes=self._settings.max_image_bytes),
                 model=requests.model_name(request.model),
+                site_profile=requests.site_profile_name(request.site_profile),
                 deadline=self._deadline(context),
                 priority=requests.priority(request.priority),
             )
@@ -142,6 +146,15 @@ class SmearServicer(gateway_pb2_grpc.SmearServiceServicer):
         """The models that requests can name."""
         models = await self._models.all(timeout_s=self._deadline(context).remaining_s())
         return gateway_pb2.ListModelsResponse(models=models)
+
+    async def ListSiteProfiles(
+        self,
+        request: gateway_pb2.ListSiteProfilesRequest,  # noqa: ARG002 - it has no fields
+        context: Context,
+    ) -> gateway_pb2.ListSiteProfilesResponse:
+        """The site profiles that requests can name."""
+        profiles = await self._classifier.site_profiles(timeout_s=self._deadline(context).remaining_s())
+        return gateway_pb2.ListSiteProfilesResponse(site_profiles=profiles)
 
     def _deadline(self, context: Context) -> Deadline:
         return Deadline(remaining_s(context, self._settings.default_timeout_s))

@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from hemaserve.imaging import ImageLimits
+
 Address = Annotated[str, Field(pattern=r"^\S+:\d{1,5}$", examples=["127.0.0.1:50051"])]
 
 
@@ -48,3 +50,29 @@ class ServiceSettings(BaseSettings):
 
     health_interval_s: Annotated[float, Field(gt=0, le=60)] = 1.0
     """How often the service looks whether it can answer, in seconds."""
+
+
+class FieldSettings(ServiceSettings):
+    """Settings of the services that look at whole fields."""
+
+    max_image_bytes: Annotated[int, Field(ge=1024)] = 64 * 2**20
+    """Largest image file, in bytes."""
+
+    max_image_pixels: Annotated[int, Field(ge=256)] = 64_000_000
+    """Most pixels of a field; checked before any is decoded."""
+
+    max_image_side_px: Annotated[int, Field(ge=16)] = 16_384
+    """Longest side of a field, in pixels."""
+
+    workers: Annotated[int, Field(ge=1, le=64)] = 2
+    """Threads that decode, scale and cut."""
+
+    fields_at_once: Annotated[int, Field(ge=1, le=256)] = 8
+    """Fields in memory at one time; each takes 3 bytes a pixel."""
+
+    fields_waiting: Annotated[int, Field(ge=0, le=4096)] = 64
+    """Fields that may wait for their turn; further ones are refused with RESOURCE_EXHAUSTED."""
+
+    @property
+    def image_limits(self) -> ImageLimits:
+        return ImageLimits(self.max_image_bytes, self.max_image_pixels, self.max_image_side_px)

@@ -63,6 +63,7 @@ def plan(settings: StackSettings) -> list[Service]:
             log
             | {
                 "REPOSITORY": str(settings.model_repository.absolute()),
+                "MODELS": ",".join(settings.models),
                 "GRPC_PORT": _port(triton_grpc),
                 "HTTP_PORT": _port(triton_http),
                 "METRICS_PORT": _port(triton_metrics),
@@ -83,7 +84,12 @@ def plan(settings: StackSettings) -> list[Service]:
             classifier_metrics,
             log
             | grace
-            | {"LISTEN": classifier, "METRICS_LISTEN": classifier_metrics, "TRITON_ADDRESS": triton},
+            | {
+                "LISTEN": classifier,
+                "METRICS_LISTEN": classifier_metrics,
+                "TRITON_ADDRESS": triton,
+                "SITE_PROFILES": str(settings.site_profiles.absolute()),
+            },
             stop_timeout_s,
         ),
         _service(

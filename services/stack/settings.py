@@ -4,11 +4,13 @@ import os
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from hemaserve.site_profile import default_folder
 from services.runtime.settings import Address
 from services.stack.requirements import model_repository
+from services.triton.settings import split_names
 
 
 def _log_dir() -> Path:
@@ -33,6 +35,13 @@ class StackSettings(BaseSettings):
 
     model_repository: Path = Field(default_factory=model_repository)
     """Triton's model repository."""
+
+    models: Annotated[tuple[str, ...], NoDecode, BeforeValidator(split_names)] = ("ensemble", "yolov8n")
+    """Models to load at the start, separated by commas; an ensemble brings its members. Others of the repository, such
+    as those of the leukemia screen, are loaded when they are first asked for. Empty: all of them, at the start."""
+
+    site_profiles: Path = Field(default_factory=default_folder)
+    """Folder of site profiles, where `hemaserve adapt` leaves them."""
 
     triton: Address | None = None
     """gRPC address of a Triton that runs already, e.g. in a container; by default one is started."""

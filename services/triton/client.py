@@ -24,6 +24,7 @@ from hemaserve.errors import (
     ResourceExhausted,
     Unavailable,
 )
+from services.triton.loading import ModelLoader
 
 Array = npt.NDArray[Any]
 
@@ -116,6 +117,7 @@ class TritonClient:
     def __init__(self, address: str) -> None:
         self.address = address
         self._client: Any = InferenceServerClient(address, channel_args=_CHANNEL_OPTIONS)
+        self._loader = ModelLoader(self._repository, self.ready, self._load)
 
     async def __aenter__(self) -> Self:
         return self
@@ -216,6 +218,21 @@ class TritonClient:
             index = await self._client.get_model_repository_index(client_timeout=timeout_s)
         states = [ModelState(m.name, m.version, m.state == "READY", m.reason) for m in index.models]
         return sorted(states, key=lambda state: (state.name, state.version))
+
+    async def load(self, model: str) -> bool:
+        """Loads a model of the repository, for whoever names one that Triton did not load at its start.
+
+        Returns:
+            Whether the model answers now. It does not when the repository has none of that name, when it cannot be
+            loaded, and where Triton's model control is not explicit.
+        """
+        return await self._loader.load(model)
+
+    async def _repository(self) -> set[str]:
+        return {state.name for state in await self.model_states()}
+
+    async def _load(self, model: str, timeout_s: float) -> None:
+        await self._client.load_model(model, client_timeout=timeout_s)
 
     async def models(self, timeout_s: float = CHECK_TIMEOUT_S) -> list[str]:
         """Names of the models that are ready, in order."""

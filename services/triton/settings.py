@@ -9,7 +9,8 @@ from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
-def _split(value: object) -> object:
+def split_names(value: object) -> object:
+    """The names in a text, between its commas; anything else as it is."""
     return (
         tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
     )
@@ -32,7 +33,7 @@ class TritonSettings(BaseSettings):
     config_name: str = "embedded"
     """Which of each model's configs/<name>.pbtxt to use; a model without it uses its config.pbtxt."""
 
-    models: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = ()
+    models: Annotated[tuple[str, ...], NoDecode, BeforeValidator(split_names)] = ()
     """Models to load, separated by commas; an ensemble brings its members. Empty: all of the repository."""
 
     grpc_port: Annotated[int, Field(ge=0, le=65535)] = 8001

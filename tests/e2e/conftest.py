@@ -37,6 +37,7 @@ class Stack:
     address: str
     ready_file: Path
     log_dir: Path
+    profiles: Path
 
     def state(self) -> dict[str, Any]:
         return json.loads(self.ready_file.read_text())
@@ -64,10 +65,13 @@ def free_address() -> str:
 @contextlib.contextmanager
 def running_stack(folder: Path) -> Iterator[Stack]:
     address = _free_address()
-    ready_file, log_dir = folder / "ready.json", folder / "logs"
+    ready_file, log_dir, profiles = folder / "ready.json", folder / "logs", folder / "profiles"
     output = (folder / "up.txt").open("w")
     process = subprocess.Popen(
-        [*COMMAND, "up", "--address", address, "--ready-file", str(ready_file), "--log-dir", str(log_dir)],
+        [
+            *(*COMMAND, "up", "--address", address, "--profiles", str(profiles)),
+            *("--ready-file", str(ready_file), "--log-dir", str(log_dir)),
+        ],
         stdout=output,
         stderr=subprocess.STDOUT,
         text=True,
@@ -76,7 +80,7 @@ def running_stack(folder: Path) -> Iterator[Stack]:
     try:
         wait_until(lambda: ready_file.exists() or process.poll() is not None, "the stack is ready")
         assert process.poll() is None, said.read_text()
-        yield Stack(process, address, ready_file, log_dir)
+        yield Stack(process, address, ready_file, log_dir, profiles)
     finally:
         output.close()
         if process.poll() is None:

@@ -1,4 +1,4 @@
-"""Temperatures, calibration error and thresholds."""
+"""Temperatures, and the calibration of networks and of every vote, from given logits."""
 
 import numpy as np
 import pytest
@@ -6,10 +6,15 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("ultralytics")
 
-from training.calibrate import expected_calibration_error, fit_temperature
-from training.ensemble import vote
-from training.evaluate import choose_threshold
+from hemaserve.cells import LEAF_TYPES, CellType
+from training import abstention, answers, calibrate, datasets, evaluate
+from training.crops import CropSet
+from training.ensemble import MEMBERS
 from training.predict import softmax
+from training.results import CalibrationFigures, ClassifierFigures, TrainingRun
+from training.source_figures import measure
+
+LEAVES = len(LEAF_TYPES)
 
 
 def test_the_fitted_temperature_undoes_overconfidence():
@@ -17,35 +22,84 @@ def test_the_fitted_temperature_undoes_overconfidence():
     honest = generator.normal(size=(20_000, 11)) * 2
     drawn = np.array([generator.choice(11, p=row) for row in softmax(honest)])
     mask = np.eye(11, dtype=bool)[drawn]
-    assert fit_temperature(lambda t: softmax(honest * 3, t), mask) == pytest.approx(3, rel=0.05)
+    assert calibrate.fit_temperature(lambda t: softmax(honest * 3, t), mask) == pytest.approx(3, rel=0.05)
 
 
-def test_calibration_error_is_the_gap_between_confidence_and_accuracy():
-    confidence = np.full(100, 0.9)
-    assert expected_calibration_error(confidence, np.arange(100) < 90) == pytest.approx(0)
-    assert expected_calibration_error(confidence, np.arange(100) < 60) == pytest.approx(0.3)
+def labelled(count: int, seed: int) -> CropSet:
+    """Crops of all leaves, and of neutrophils whose leaf is not known."""
+    random = np.random.default_rng(seed)
+    types = [*LEAF_TYPES, CellType.NEUTROPHIL]
+    chosen = [types[index] for index in random.integers(0, len(types), count)]
+    return CropSet(random.integers(0, 256, (count, 4, 4, 3), np.uint8), datasets.leaf_mask(chosen))
 
 
-def test_the_threshold_is_the_smallest_that_is_right_often_enough():
-    confidence = np.linspace(0.5, 1, 1001)
-    correct = confidence >= 0.52
-    assert choose_threshold(confidence, correct, target=1.0) == pytest.approx(0.52)
+@pytest.fixture
+def networks(place, monkeypatch):
+    """Three networks that are right most of the time, each in its own way, on given crops; none is run."""
+
+    def logits_of(name, crop_set):
+        random = np.random.default_rng([len(name), len(crop_set)])
+        hint = crop_set.mask / crop_set.mask.sum(axis=1, keepdims=True)
+        spread = 1.2 + len(name) / 20
+        return (8 * hint + spread * random.normal(size=hint.shape)).astype(np.float32)
+
+    run = TrainingRun(epochs=1, seconds=1.0)
+    monkeypatch.setattr(answers, "logits_of", logits_of)
+    monkeypatch.setattr(calibrate, "calibration_crops", lambda: labelled(700, 1))
+    monkeypatch.setattr(calibrate, "training_run", lambda name: run)
+    monkeypatch.setattr(evaluate, "served_crops", lambda split: labelled(1500, 2))
+    monkeypatch.setattr(
+        evaluate.source_figures,
+        "bccd",
+        lambda figures: measure(
+            figures,
+            answers.of_network(logits_of("vit", labelled(50, 3)), ClassifierFigures(name="vit")),
+            labelled(50, 3),
+        ),
+    )
+    return logits_of
 
 
-def test_the_limit_on_unidentified_cells_wins_over_the_target():
-    confidence = np.linspace(0.5, 1, 1001)
-    correct = confidence >= 0.9
-    chosen = choose_threshold(confidence, correct, target=1.0, max_unidentified=0.1)
-    assert (confidence < chosen).mean() <= 0.1
+def test_a_networks_scores_are_standardised_over_the_calibration_crops(networks):
+    figures = calibrate.calibrate("vit")
+    held_out = calibrate.calibration_crops()
+    said = answers.of_network(networks("vit", held_out), figures)
+    assert said.ood_scores.mean() == pytest.approx(0, abs=1e-6)
+    assert said.ood_scores.std() == pytest.approx(1, abs=1e-6)
+    assert (said.ood_scores > figures.ood_limit).sum() == 3  # 0.5% of 700
+    assert figures.calibration_crops == 700
+    assert figures == ClassifierFigures.read("vit")
 
 
-def test_a_vote_of_one_member_at_temperature_one_is_that_member():
-    probabilities = softmax(np.random.default_rng(0).normal(size=(5, 11)))
-    np.testing.assert_allclose(vote([probabilities]), probabilities)
+def test_every_vote_of_the_ensemble_gets_limits_and_thresholds_of_its_own(networks):
+    for member in MEMBERS:
+        calibrate.calibrate(member)
+        evaluate.evaluate(member)
+    calibrate.calibrate("ensemble")
+    figures = evaluate.evaluate("ensemble")
+    assert len(figures.subsets) == 2 ** len(MEMBERS) - 2
+    assert figures == ClassifierFigures.read("ensemble")
+    for name, each in {"whole": figures, **figures.subsets}.items():
+        assert each.ood_limit is not None
+        assert (each.disagreement_limit is None) == (name in MEMBERS)
+        assert each.accuracy > 0.5
+        assert each.identified_accuracy >= min(each.accuracy, abstention.TARGET_ACCURACY) - 0.001
+        assert 0 < each.unidentified_share <= 0.05
+    for member in MEMBERS:
+        alone, own = figures.subsets[member], ClassifierFigures.read(member)
+        assert alone.temperature == pytest.approx(1, abs=0.05)
+        assert alone.ood_limit == pytest.approx(own.ood_limit, abs=1e-3)
+        assert alone.identify_threshold == pytest.approx(own.identify_threshold, abs=0.011)
 
 
-def test_a_vote_keeps_probabilities_and_sharpens_below_one():
-    members = [softmax(np.random.default_rng(seed).normal(size=(5, 11))) for seed in range(2)]
-    sharp = vote(members, temperature=0.5)
-    np.testing.assert_allclose(sharp.sum(axis=1), 1)
-    assert (sharp.max(axis=1) > vote(members).max(axis=1)).all()
+def test_limits_on_disagreement_and_thresholds_come_from_the_crops_given(networks):
+    crops = labelled(1000, 5)
+    opinions = [
+        answers.Opinion(softmax(networks(name, crops)), np.zeros(1000)) for name in ("vit", "xception")
+    ]
+    figures = CalibrationFigures(ood_limit=1.0)
+    identified = evaluate.choose(figures, answers.of_vote(opinions), crops)
+    assert figures.unidentified_by["members_disagree"] == pytest.approx(0.01)
+    assert figures.unidentified_by["out_of_distribution"] == 0
+    assert figures.unidentified_share == pytest.approx(1 - identified.mean())
+    assert figures.unidentified_share <= 0.05

@@ -11,7 +11,7 @@ from PIL import Image
 
 from hemaserve.cells import LEAF_TYPES
 from hemaserve.v1 import cells_pb2, classifier_pb2
-from services.classifier.ensemble import vote
+from hemaserve.voting import vote
 from services.classifier.models import parse_model
 from services.triton.client import TritonClient
 
@@ -49,24 +49,26 @@ async def test_the_ensembles_answer_is_the_vote_of_its_members(caller, networks,
     ensemble, *members = np.split(answers, len(answers[0]) // LEAVES, axis=1)
     assert len(members) == len(opinions) > 1
     np.testing.assert_allclose(members, opinions, atol=BFLOAT16)
-    np.testing.assert_allclose(ensemble, vote(opinions, model.vote_temperature), atol=BFLOAT16)
+    np.testing.assert_allclose(
+        ensemble, vote(opinions, model.votes[model.members].temperature), atol=BFLOAT16
+    )
 
 
-async def test_the_answer_names_the_networks_that_gave_it(caller, networks, cell_crops):
+async def test_the_answer_names_the_networks_that_gave_it(caller, networks, cell_crops, ensemble_members):
     (response,) = await caller.ask(caller.request(cell_crops[:1]))
     for found in (response.provenance.classifier, *response.provenance.members):
         description = await networks.model_config(found.name)
         assert found.version == description.version
         assert found.sha256 == description.parameters["sha256"]
-    assert [member.name for member in response.provenance.members] == ["xception", "vit"]
+    assert [member.name for member in response.provenance.members] == list(ensemble_members)
     assert not response.cells[0].classification.degraded
 
 
-@pytest.mark.parametrize("model", ["xception", "vit"])
-async def test_a_member_can_be_asked_by_itself(caller, networks, cell_crops, model):
-    expected = (await networks.infer(model, {"crops": cell_crops}, ["probabilities"]))["probabilities"]
-    found = await caller.opinions(cell_crops, model=model)
-    np.testing.assert_allclose(found, expected, atol=BFLOAT16)
+async def test_a_member_can_be_asked_by_itself(caller, networks, cell_crops, ensemble_members):
+    for model in ensemble_members:
+        expected = (await networks.infer(model, {"crops": cell_crops}, ["probabilities"]))["probabilities"]
+        found = await caller.opinions(cell_crops, model=model)
+        np.testing.assert_allclose(found, expected, atol=BFLOAT16)
 
 
 async def test_a_bad_crop_among_good_ones_harms_none_of_them(caller, cell_crops, row_of):
@@ -133,7 +135,7 @@ async def test_more_cells_than_the_network_takes_at_once_are_all_named(caller, n
         assert one.classification.primary_type == other.classification.primary_type
 
 
-async def test_a_caller_that_goes_away_leaves_nothing_behind(caller, cell_crops):
+async def test_a_caller_that_goes_away_leaves_nothing_behind(caller, cell_crops, ensemble_members):
     call = caller.stub.Classify(caller.request(cell_crops) for _ in range(200))
     await call.read()
     call.cancel()
@@ -141,7 +143,8 @@ async def test_a_caller_that_goes_away_leaves_nothing_behind(caller, cell_crops)
     async with asyncio.timeout(30):
         while idle not in await metrics(caller):  # noqa: ASYNC110 - a scrape is all that tells
             await asyncio.sleep(0.05)
-    assert (await caller.opinions(cell_crops[:1])).shape == (1, 3 * LEAVES)
+    opinions = 1 + len(ensemble_members)
+    assert (await caller.opinions(cell_crops[:1])).shape == (1, opinions * LEAVES)
 
 
 async def metrics(caller):
@@ -152,9 +155,10 @@ async def metrics(caller):
     return await asyncio.to_thread(scrape)
 
 
-async def test_the_classifiers_of_the_repository_are_listed(caller):
+async def test_the_classifiers_of_the_repository_are_listed(caller, ensemble_members):
     response = await caller.stub.ListClassifiers(classifier_pb2.ListClassifiersRequest())
     models = {model.name: model for model in response.models}
-    assert set(models) == {"ensemble", "vit", "xception"}
+    named = {name for name, model in models.items() if model.task == cells_pb2.MODEL_TASK_CLASSIFICATION}
+    assert named == {"ensemble", *ensemble_members}
     assert all(model.ready for model in models.values())
     assert [name for name, model in models.items() if model.is_default] == ["ensemble"]

@@ -2,6 +2,8 @@
 
 import hashlib
 import io
+import re
+from pathlib import Path
 
 import grpc
 import numpy as np
@@ -15,6 +17,7 @@ from hemaserve.v1 import cells_pb2, detector_pb2
 from services.detector.application import SERVICE_NAME
 from services.detector.settings import DetectorSettings
 
+REPOSITORY = Path(__file__).parents[3] / "model_repository"
 WBC, RBC, PLATELET = cells_pb2.CELL_KIND_WBC, cells_pb2.CELL_KIND_RBC, cells_pb2.CELL_KIND_PLATELET
 DEFAULT_LIMIT = 4 * 2**20
 SURE = 0.6
@@ -138,6 +141,30 @@ async def test_an_enlarged_field_is_seen_as_well_as_the_original(detect, field, 
     assert (overlaps.max(axis=0) > 0.7).all()
 
 
+def shrunken(field):
+    """Nine copies of a field at a third of its size, in the size of one."""
+    small = Image.fromarray(field).resize((213, 160), Image.Resampling.BICUBIC)
+    return np.pad(np.tile(np.asarray(small), (3, 3, 1)), ((0, 0), (0, 1), (0, 0)), mode="edge")
+
+
+async def test_very_small_cells_are_seen_as_well_as_in_the_original(detect, field, encode):
+    """The field is no larger than one that is seen in one piece; only what is seen then says that it should not be."""
+    alone = (await detect(image=encode(field), score_threshold=SURE)).boxes(WBC)
+    answer = await detect(image=encode(shrunken(field)), score_threshold=SURE)
+    assert answer.field.tiles > 1
+    expected = np.concatenate(
+        [alone / 3 + np.float32([x, y, x, y]) for y in (0, 160, 320) for x in (0, 213, 426)]
+    )
+    overlaps = iou_matrix(answer.boxes(WBC), expected)
+    assert overlaps.shape[0] == overlaps.shape[1] > 0
+    assert (overlaps.max(axis=0) > 0.6).all()
+
+
+async def test_a_scale_that_is_given_is_believed_before_what_the_cells_look_like(detect, field, encode):
+    answer = await detect(image=encode(shrunken(field)), um_per_px=0.05)
+    assert answer.field.tiles == 1
+
+
 async def test_a_call_that_runs_out_of_time_ends_then_and_leaves_the_service_well(detect, field, encode):
     large = encode(np.tile(field, (8, 8, 1)), "BMP")
     with pytest.raises(grpc.aio.AioRpcError) as late:
@@ -181,7 +208,8 @@ async def test_a_value_out_of_range_is_refused_by_name(detect, field, encode):
 async def test_the_models_that_can_be_named_are_listed(stub):
     answer = await stub.ListDetectors(detector_pb2.ListDetectorsRequest(), timeout=30)
     default = next(model for model in answer.models if model.is_default)
-    assert (default.name, default.input_size_px, default.ready) == ("yolov8n", 416, True)
+    configured = re.search(r"dims: \[ (\d+), \1, 3 \]", (REPOSITORY / "yolov8n" / "config.pbtxt").read_text())
+    assert (default.name, default.input_size_px, default.ready) == ("yolov8n", int(configured[1]), True)
     assert default.task == cells_pb2.MODEL_TASK_DETECTION
     assert list(default.kinds) == [WBC, RBC, PLATELET]
     assert default.licence.startswith("AGPL-3.0")

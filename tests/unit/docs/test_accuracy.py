@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hemaserve.cells import CellType, Kind
 from hemaserve.evaluation.asking import FailedImage
@@ -12,20 +14,43 @@ from hemaserve.evaluation.average_precision import ScoredBox
 from hemaserve.evaluation.cell_report import cell_report
 from hemaserve.evaluation.detections import FieldDetections, detection_report
 from hemaserve.evaluation.fields import FieldTally, fields_report
-from hemaserve.evaluation.guessing import Guess
+from hemaserve.evaluation.guessing import Belief, Guess, LeafGuess
 from hemaserve.evaluation.outcome import Evaluation
+from hemaserve.evaluation.screen_report import ScreenedField, screen_report
 from hemaserve.geometry import Box
-from hemaserve.results import ModelSource, Provenance, as_json
+from hemaserve.results import (
+    Cell,
+    Classification,
+    ModelSource,
+    Provenance,
+    ScreenFinding,
+    UnidentifiedReason,
+    as_json,
+)
+
+BAND, SEGMENTED = CellType.NEUTROPHIL_BAND, CellType.NEUTROPHIL_SEGMENTED
 
 
 @pytest.fixture(scope="module")
 def accuracy(script):
-    script("accuracy_page")
+    for name in ("measurements", "words", "texts", "bars", "charts", "cells", "page"):
+        script(f"accuracy_{name}")
     return script("accuracy")
+
+
+@pytest.fixture(scope="module")
+def bars(accuracy):
+    return sys.modules["accuracy_bars"]
 
 
 VIT = ModelSource("vit", "1", "ab" * 32)
 PROVENANCE = Provenance(None, VIT, (VIT,), "1", 0.6, (), "0.1.0")
+MODELS = [
+    {"name": "yolov8n", "title": "YOLOv8n", "task": "detection", "is_default": True},
+    {"name": "xception", "title": "Slim Xception", "task": "classification", "is_default": False},
+    {"name": "vit", "title": "A vision transformer", "task": "classification", "is_default": True},
+    {"name": "leukemia_field", "title": "A screen", "task": "screen_field", "is_default": True},
+]
 
 
 def document(report: object, **more) -> dict:
@@ -34,94 +59,227 @@ def document(report: object, **more) -> dict:
 
 
 def guess(truth: CellType, answer: CellType, probability: float = 0.9, *, identified: bool = True) -> Guess:
-    return Guess(truth, answer, probability, truth is answer, identified)
+    rest = (1 - probability) / 7
+    probabilities = {
+        t: rest for t in (CellType.MONOCYTE, CellType.NEUTROPHIL, CellType.BASOPHIL) if t is not answer
+    }
+    return Guess(truth, answer, Belief(probabilities | {answer: probability}, truth, identified))
 
 
-@pytest.fixture
-def results(tmp_path, accuracy) -> Path:
-    """A folder of figures as the commands write them: 3 of 4 cells right, one of them unidentified."""
+def screened_fields() -> list[ScreenedField]:
+    """Three of four malignant fields and no benign one flagged; each shows an identified lymphocyte without a flag."""
+    lymphocyte = Classification(True, CellType.LYMPHOCYTE, CellType.LYMPHOCYTE, 0.9, {})
+    cell = Cell("1", Box(0, 0, 9, 9), Kind.WBC, 0.9, classification=lymphocyte)
+
+    def field(label: str, flagged: bool) -> ScreenedField:
+        probability = 0.9 if flagged else 0.1
+        classes = {"benign": 1 - probability, "pre": probability}
+        return ScreenedField(label, label == "pre", ScreenFinding(flagged, probability, classes), (cell,))
+
+    return [field("pre", flagged=flagged) for flagged in (True, True, True, False)] + [field("benign", False)]
+
+
+def documents() -> dict[str, dict]:
+    """Figures as the commands write them: 3 of 4 cells right, one of them unidentified."""
     guesses = [
         guess(CellType.MONOCYTE, CellType.MONOCYTE),
         guess(CellType.MONOCYTE, CellType.NEUTROPHIL),
         guess(CellType.NEUTROPHIL, CellType.NEUTROPHIL),
         guess(CellType.NEUTROPHIL, CellType.NEUTROPHIL, 0.4, identified=False),
     ]
+    leaves = [LeafGuess(BAND, BAND, BAND), LeafGuess(SEGMENTED, BAND, BAND)]
     box = Box(0, 0, 10, 10)
     detections = detection_report(
         [FieldDetections(((box, Kind.WBC),), (ScoredBox(box, Kind.WBC, 0.9),))],
         dict.fromkeys(Kind, 0.3),
         seconds=1,
     )
-    documents = {
-        "cells": document(cell_report(guesses, fallbacks=7, degraded=0, seconds=1)),
+    reasons = {UnidentifiedReason.MEMBERS_DISAGREE: 1}
+    cells = cell_report(guesses, leaves, unidentified_reasons=reasons, fallbacks=7, degraded=0, seconds=1)
+    beliefs = tuple(each.belief for each in guesses)
+    fields = fields_report([FieldTally(5, 4, 4, 3, 2, 1, 1, (), beliefs)], seconds=1)
+    return {
+        "cells": document(cells),
         "detections": document(detections, failed=[FailedImage(Path("/data/1.png"), "damaged")]),
-        "fields": document(fields_report([FieldTally(5, 4, 4, 3, 2, 1, 1)], seconds=1)),
+        "fields": document(fields, unidentified_reasons=as_json(reasons)),
+        "screen": document(screen_report(screened_fields(), seconds=1)),
     }
-    for measurement in accuracy.MEASUREMENTS:
-        (tmp_path / f"{measurement.name}.json").write_text(json.dumps(documents[measurement.what]))
-    model = {"name": "vit", "title": "A vision transformer", "is_default": True}
-    model["source"] = as_json(VIT)
-    (tmp_path / "models.json").write_text(json.dumps({"models": [model]}))
-    return tmp_path
 
 
-def test_the_page_is_made_of_the_files_beside_it(accuracy):
-    assert accuracy.PAGE.exists() == accuracy.RESULTS.exists()
-    if accuracy.PAGE.exists():
-        expected = accuracy.render(accuracy.RESULTS)
-        assert accuracy.PAGE.read_text(encoding="utf-8") == expected, (
-            "run python scripts/accuracy.py --render"
-        )
+SPEED = {
+    "date": "2026-01-31",
+    "cores": 2,
+    "cpu": "a processor",
+    "rounds": 5,
+    "seconds": 3.0,
+    "networks": {
+        "vit": {"crops_per_second": 120.4, "ratio": 0.93, "file_mb": 5.69, "sources": {"vit": "ab" * 32}}
+    },
+    "file_mb": {"vit": 5.69},
+}
 
 
-def test_the_figures_are_on_the_page(accuracy, results):
-    page = accuracy.render(results)
+def write(path: Path, content: dict) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+
+
+def write_models(folder: Path) -> None:
+    models = [model | {"source": as_json(VIT) | {"name": model["name"]}} for model in MODELS]
+    write(folder / "models.json", {"models": models})
+
+
+@pytest.fixture
+def measured(accuracy):
+    """All measurements of a stack with these models, by label."""
+    return {label: accuracy.measurements(MODELS, label) for label in (None, accuracy.LEFT_OUT)}
+
+
+@pytest.fixture
+def results(tmp_path, accuracy, measured) -> Path:
+    """A folder of figures, all that can be measured."""
+    written = documents()
+    for label, group in measured.items():
+        folder = tmp_path / "accuracy" / (label or "")
+        write_models(folder)
+        for measurement in group:
+            write(folder / f"{measurement.name}.json", written[measurement.what])
+    write(tmp_path / "accuracy" / "speed.json", SPEED)
+    return tmp_path / "accuracy"
+
+
+@pytest.fixture
+def page(accuracy, results) -> str:
+    return accuracy.rendered(results)[0]
+
+
+def test_the_page_and_its_charts_are_made_of_the_files_beside_them(accuracy):
+    accuracy.check()
+
+
+def test_the_figures_are_on_the_page(page):
     assert "| vit (default) | 4 | 75.0% (19.4 to 99.4) |" in page
     assert "| 25.0% | 66.7% (9.4 to 99.2) | 7 |" in page
-    assert "1 fields (1 more could not be read): **mAP50 1.000**" in page
+    assert "**mAP50 1.000**, mAP50-95 1.000, 1 fields (1 more could not be read)" in page
     assert "| WBC | 1 | 1.000 | 0.30 | 100.0% (2.5 to 100.0) |" in page
     assert "5 labelled white cells: recall 80.0%" in page
-    assert "| 3 | 66.7% (9.4 to 99.2) | 1 |" in page
+    assert "| 3 | 66.7% (9.4 to 99.2) | 1 | 1 members disagree |" in page
+    assert "| vit (default) | 2 | 50.0%" in page
+    assert "| vit (default) | 5.7 | 120 | 93% |" in page
     assert f"`{'ab' * 32}`" in page
     assert "2026-01-31" in page
 
 
-def test_every_command_is_shown_with_no_machine_in_it(accuracy, results):
-    page = accuracy.render(results)
-    for measurement in accuracy.MEASUREMENTS:
-        assert f"`hemaserve evaluate {measurement.what} $HEMASERVE_DATA/{measurement.folder}" in page
+def test_every_bar_says_by_how_much_it_is_met_or_missed(page):
+    rows = [line.strip("|").split(" | ") for line in page.splitlines() if line.startswith("| PBC, ")]
+    standing = {(row[0].strip(), row[2]): row[-2:] for row in rows}
+    assert standing["PBC, 8 types", "accuracy, vit"] == ["≥ 98.3%", "**missed** by 23.30 points "]
+    assert "| 75.00% (19.41 to 99.37) | 4 | ≥ 99.0% | **missed** by 24.00 points |" in page
+    assert "| 100.00% (2.50 to 100.00) | 1 | ≥ 98.0% | met, by 2.00 points |" in page
+    assert "| neither cell nor field flagged | 25.00% (0.63 to 80.59) | 4 | ≤ 2.0% |" in page
+    assert "| cell not flagged, whatever its field | 100.00% (39.76 to 100.00) | 4 |" in page
+    assert "| mAP50, yolov8n | 1.000 | 1 | ≥ 0.975 | met, by 0.025 |" in page
+    assert "| reported |  |" in page
+
+
+def test_what_was_not_measured_is_said_to_be_not_measured(accuracy, results):
+    for path in results.rglob("*.json"):
+        if path.name != "models.json":
+            path.unlink()
+    page, charts = accuracy.rendered(results)
+    assert not charts
+    assert "| accuracy, vit | not measured |" in page
+    assert "| vit (default) | not measured | not measured | not measured | not measured |" in page
+    assert "- yolov8n (default): not measured" in page
+
+
+def test_without_any_figures_there_is_still_a_page(accuracy, tmp_path):
+    page, charts = accuracy.rendered(tmp_path)
+    assert not charts
+    assert "| accuracy of the identified, default network | not measured |" in page
+
+
+def test_figures_of_older_evaluations_can_be_rendered(accuracy, results):
+    path = results / "cells-vit.json"
+    older = json.loads(path.read_text())
+    for key in ("calibration", "leaves", "abstention", "abstention_by_probability", "unidentified_reasons"):
+        del older[key]
+    write(path, older)
+    page, _ = accuracy.rendered(results)
+    assert "| band from segmented, vit | not measured |" in page
+
+
+def test_every_command_is_shown_with_no_machine_in_it(page, results, measured):
+    for group in measured.values():
+        for measurement in group:
+            assert f"`hemaserve evaluate {measurement.what} $HEMASERVE_DATA/{measurement.folder}" in page
     assert "/work" not in page
     assert str(results) not in page
 
 
+def test_every_network_of_the_stack_is_measured(measured, accuracy):
+    names = {measurement.name for measurement in measured[None]}
+    assert names == {
+        *("detections-yolov8n", "cells-xception", "cells-vit", "cells-five-types"),
+        *("fields-xception", "fields-vit", "screen"),
+    }
+    left_out = {measurement.name for measurement in measured[accuracy.LEFT_OUT]}
+    assert left_out == {f"fields-{n}{s}" for n in ("xception", "vit") for s in ("", "-train", "-profile")}
+
+
 @pytest.mark.parametrize("caveat", ["No split is by patient", "sets overlap", "not a medical device"])
-def test_the_page_says_what_the_figures_are_not(accuracy, results, caveat):
-    assert caveat in " ".join(accuracy.render(results).split())
+def test_the_page_says_what_the_figures_are_not(page, caveat):
+    assert caveat in " ".join(page.split())
 
 
-def test_the_check_compares_and_writes_nothing(accuracy, results, tmp_path, monkeypatch):
-    page = tmp_path / "accuracy.md"
+@given(st.floats(0, 1), st.floats(0, 1), st.booleans())
+def test_a_bar_is_met_on_its_own_side_only(bars, value, limit, at_least):
+    bar = bars.Bar("", "", "", limit, bars.Figure(value, None, 1), at_least=at_least)
+    if abs(value - limit) > 1e-5:
+        assert (bar.beyond > 0) is ((value > limit) is at_least)
+
+
+def test_a_bar_that_is_just_reached_is_met(bars):
+    assert bars.Bar("", "", "", 0.99, bars.Figure(1 - 0.01, None, 100)).beyond == 0
+
+
+@pytest.fixture
+def own_page(accuracy, results, tmp_path, monkeypatch) -> Path:
+    """The script works on the folder of this test."""
     monkeypatch.setattr(accuracy, "RESULTS", results)
-    monkeypatch.setattr(accuracy, "PAGE", page)
+    monkeypatch.setattr(accuracy, "PAGE", tmp_path / "accuracy.md")
     monkeypatch.setattr(sys, "argv", ["accuracy.py", "--render"])
     accuracy.main()
     monkeypatch.setattr(sys, "argv", ["accuracy.py", "--check"])
+    return tmp_path / "accuracy.md"
+
+
+def test_the_check_compares_and_writes_nothing(accuracy, own_page):
     accuracy.main()
-    page.write_text(page.read_text().replace("75.0%", "99.0%"))
-    with pytest.raises(SystemExit, match="not current"):
+    own_page.write_text(own_page.read_text().replace("75.0%", "99.0%"))
+    with pytest.raises(SystemExit, match=r"not current: docs/accuracy\.md;"):
         accuracy.main()
-    assert "99.0%" in page.read_text()
+    assert "99.0%" in own_page.read_text()
+
+
+def test_the_check_finds_a_chart_of_other_figures(accuracy, results, own_page):
+    assert {path.name for path in results.glob("*.svg")} == {"speed.svg", "abstention.svg"}
+    slower = json.loads(json.dumps(SPEED).replace("120.4", "60.2"))
+    write(results / "speed.json", slower)
+    with pytest.raises(SystemExit, match=r"docs/accuracy/speed\.svg"):
+        accuracy.main()
 
 
 def test_partial_figures_never_reach_the_page(accuracy, results):
-    path = results / "detections.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"partial": True}))
-    with pytest.raises(SystemExit, match=r"detections\.json is partial"):
-        accuracy.render(results)
+    path = results / "detections-yolov8n.json"
+    write(path, json.loads(path.read_text()) | {"partial": True})
+    with pytest.raises(SystemExit, match=r"detections-yolov8n\.json is partial"):
+        accuracy.rendered(results)
 
 
-def test_figures_of_another_network_never_reach_the_page(accuracy, results):
-    path = results / "models.json"
+@pytest.mark.parametrize("name", ["cells-vit", "speed", "left-out/fields-vit"])
+def test_figures_of_another_network_never_reach_the_page(accuracy, results, name):
+    path = results / f"{name}.json"
     path.write_text(path.read_text().replace("abab", "cdcd"))
-    with pytest.raises(SystemExit, match="of another vit than"):
-        accuracy.render(results)
+    with pytest.raises(SystemExit, match=r"is of another vit than models\.json"):
+        accuracy.rendered(results)

@@ -6,10 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from hemaserve.evaluation.cell_report import CellReport, TypeScores
+from hemaserve.evaluation.abstention import AbstentionPoint
+from hemaserve.evaluation.calibration import Calibration
+from hemaserve.evaluation.cell_report import CellReport
 from hemaserve.evaluation.detections import DetectionReport
 from hemaserve.evaluation.fields import FieldsReport
+from hemaserve.evaluation.leaf_report import LeafReport
+from hemaserve.evaluation.metrics import ReliabilityBin
 from hemaserve.evaluation.outcome import Evaluation
+from hemaserve.evaluation.screen_report import ScreenedCellsReport, ScreenReport
+from hemaserve.evaluation.type_scores import TypeScores
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "evaluation.md"
 
@@ -26,8 +32,14 @@ def section(title: str) -> set[str]:
     ("title", "report"),
     [
         ("evaluate cells", CellReport),
+        ("evaluate cells", LeafReport),
         ("evaluate detections", DetectionReport),
         ("evaluate fields", FieldsReport),
+        ("evaluate screen", ScreenReport),
+        ("evaluate screen", ScreenedCellsReport),
+        ("Calibration and abstention", Calibration),
+        ("Calibration and abstention", ReliabilityBin),
+        ("Calibration and abstention", AbstentionPoint),
     ],
 )
 def test_every_figure_of_a_report_is_explained(title, report):

@@ -1,16 +1,17 @@
 """Annotated pictures: what must be seen is there, and nothing leaves the picture."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hemaserve import picture
+from hemaserve import label_places, picture
 from hemaserve.cells import PRIMARY_TYPES, CellType, Kind, primary_of
 from hemaserve.geometry import Box
-from hemaserve.results import Cell, Classification, FieldResult, Provenance, ResultStatus
+from hemaserve.results import Cell, Classification, FieldResult, Provenance, ResultStatus, ScreenFinding
 
 PROVENANCE = Provenance(None, None, (), "1", 0.5, (), "0")
 
@@ -104,7 +105,7 @@ boxes = st.lists(
 
 @given(boxes)
 def test_labels_stay_in_the_field(cells):
-    places = picture.place_labels(cells, [(150, 20)] * len(cells), (640, 480))
+    places = label_places.place_labels(cells, [(150, 20)] * len(cells), (640, 480))
     assert len(places) == len(cells)
     for place in places:
         assert 0 <= place.x0 < place.x1 <= 640
@@ -114,7 +115,7 @@ def test_labels_stay_in_the_field(cells):
 
 def test_labels_of_cells_side_by_side_do_not_hide_each_other():
     cells = [Box(100 + 70 * i, 200, 160 + 70 * i, 260) for i in range(4)]
-    places = picture.place_labels(cells, [(130, 20)] * 4, (640, 480))
+    places = label_places.place_labels(cells, [(130, 20)] * 4, (640, 480))
     for one, other in itertools.combinations(places, 2):
         assert one.iou(other) < 0.2
 
@@ -151,3 +152,42 @@ def test_a_box_thinner_than_a_pixel_at_the_edge_can_be_drawn():
     drawn = picture.annotate(a_field(32, 32), a_result(cells, 32, 32))
 
     assert picture.COLOURS[CellType.LYMPHOCYTE] in pixels(drawn)
+
+
+def flagged(cell, probability=0.93):
+    return replace(
+        cell, screen=ScreenFinding(True, probability, {"benign": 1 - probability, "bad": probability})
+    )
+
+
+@pytest.mark.parametrize("identified", [True, False])
+def test_a_flagged_cell_has_an_outer_frame_and_keeps_the_colour_of_its_type(identified):
+    cell = flagged(a_cell(Box(100, 100, 200, 200), identified=identified))
+    drawn = np.asarray(picture.annotate(a_field(400, 300), a_result([cell], 400, 300)))
+    outside = {tuple(pixel) for pixel in drawn[150, 85:99]}
+    assert picture.FLAGGED in outside
+    assert tuple(drawn[150, 100]) == picture.colour_of(cell) or not identified
+    plain = np.asarray(picture.annotate(a_field(400, 300), a_result([replace(cell, screen=None)], 400, 300)))
+    assert picture.FLAGGED not in pixels(plain)
+
+
+def test_a_flag_is_said_beside_the_type_and_counted_in_the_legend():
+    cells = [flagged(a_cell(Box(0, 0, 9, 9))), a_cell(Box(20, 0, 29, 9))]
+    assert picture.label_of(cells[0]) == "Lymphocyte 87% ! 93%"
+    assert picture.label_of(cells[1]) == "Lymphocyte 87%"
+    assert picture.legend(cells)[-1] == ("To look at (!)", picture.FLAGGED, 1)
+    assert all(title != "To look at (!)" for title, _, _ in picture.legend(cells[1:]))
+
+
+def test_a_screened_cell_that_is_not_flagged_is_drawn_as_any_other():
+    cell = a_cell(Box(100, 100, 200, 200))
+    screened = replace(cell, screen=ScreenFinding(False, 0.1, {}))
+    drawn = [picture.annotate(a_field(400, 300), a_result([each], 400, 300)) for each in (cell, screened)]
+    assert np.array_equal(np.asarray(drawn[0]), np.asarray(drawn[1]))
+
+
+def test_a_flagged_field_has_a_frame_of_its_own():
+    result = replace(a_result([], 400, 300), screen=ScreenFinding(True, 0.8, {}))
+    drawn = np.asarray(picture.annotate(a_field(400, 300), result))
+    assert tuple(drawn[0, 200]) == tuple(drawn[299, 200]) == picture.FLAGGED
+    assert (drawn[20:280, 20:380] == 230).all()

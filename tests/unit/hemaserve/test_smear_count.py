@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from hemaserve.cells import CellType
 from hemaserve.differential import ReviewReason, count
 from hemaserve.errors import InvalidArgument
+from hemaserve.screen_count import ScreenCount
 from hemaserve.smear_count import SmearCount, SmearEnd, SmearOutcome
-from hemaserve.tally import FieldTally, SlidePosition, TalliedCell, shown_before
+from hemaserve.tally import FieldScreenTally, FieldTally, SlidePosition, TalliedCell, shown_before
 
 
 def lymphocytes(how_many: int) -> tuple[TalliedCell, ...]:
@@ -36,6 +37,12 @@ tallied_cells = st.builds(
     position=positions,
     diameter_um=st.sampled_from([0.0, 12.0]),
 )
+screen_tallies = st.builds(
+    lambda flagged, some, others: FieldScreenTally(flagged, some, some + others),
+    st.booleans(),
+    st.integers(0, 2),
+    st.integers(0, 9),
+)
 
 
 @st.composite
@@ -48,6 +55,7 @@ def smears(draw) -> list[FieldTally]:
             tuple(draw(st.lists(tallied_cells, max_size=4))),
             failed=draw(st.sampled_from([False, False, False, True])),
             degraded=draw(st.sampled_from([False, False, True])),
+            screen=draw(st.one_of(st.none(), screen_tallies)),
         )
         for sequence in sequences
     ]
@@ -78,6 +86,8 @@ def counted_one_after_the_other(fields: Sequence[FieldTally], target: int) -> Sm
         reasons.append(ReviewReason.DEGRADED)
     if failed:
         reasons.append(ReviewReason.FAILED_FIELDS)
+    if any(field.screen and field.screen.flagged for field in good):
+        reasons.append(ReviewReason.SCREEN_FLAGGED)
     unreached = SmearEnd.TOO_FEW if target else SmearEnd.ALL_COUNTED
     return SmearOutcome(
         differential=count(cells).with_review_reasons(reasons),
@@ -87,6 +97,19 @@ def counted_one_after_the_other(fields: Sequence[FieldTally], target: int) -> Sm
         last_sequence=good[-1].sequence if good else 0,
         counted_elsewhere=elsewhere,
         degraded=any(field.degraded for field in good),
+        screen=screen_of(good),
+    )
+
+
+def screen_of(good: Sequence[FieldTally]) -> ScreenCount:
+    screened = [field for field in good if field.screen]
+    screens = [field.screen for field in screened]
+    return ScreenCount(
+        fields_screened=len(screens),
+        fields_flagged=sum(screen.field_flagged for screen in screens),
+        cells_screened=sum(screen.cells_screened for screen in screens),
+        cells_flagged=sum(screen.cells_flagged for screen in screens),
+        flagged_field_ids=tuple(field.field_id for field in screened if field.screen.flagged),
     )
 
 

@@ -59,6 +59,16 @@ def test_the_digest_in_the_configuration_is_that_of_the_file(model: str):
 
 
 @pytest.mark.parametrize("model", MODELS)
+def test_every_model_has_a_card_and_what_it_links_to_is_there(model: str):
+    folder = REPOSITORY / model
+    links = re.findall(r"\]\(([^)#]+)", (folder / "README.md").read_text())
+
+    missing = [link for link in links if "://" not in link and not (folder / link).exists()]
+
+    assert missing == []
+
+
+@pytest.mark.parametrize("model", MODELS)
 def test_the_types_and_kinds_of_a_model_are_ones_that_we_know(model: str):
     said = parameters(read(REPOSITORY / model / "config.pbtxt"))
 
@@ -67,7 +77,7 @@ def test_the_types_and_kinds_of_a_model_are_ones_that_we_know(model: str):
 
     assert set(leaf_types) <= {cell_type.value for cell_type in CellType}
     assert set(kinds) <= {kind.value for kind in Kind}
-    assert said["task"] in {"detection", "classification", "vote"}
+    assert said["task"] in {"detection", "classification", "vote", "screen_field", "screen_cell"}
 
 
 def test_the_repository_stays_small_enough_for_git():

@@ -1,6 +1,7 @@
 """What people read, and how the sample's answer is compared with what was drawn."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from hemaserve.results import (
     Provenance,
     ResultStatus,
     ReviewReason,
+    SiteProfileSource,
     SmearEnd,
     SmearResult,
     TypeShare,
@@ -96,6 +98,12 @@ def test_failures_and_provenance_are_said_and_many_failures_are_cut_short():
     assert "10 more failed" in text
     assert "yolov8n abababababab" in text
     assert "not a medical device" in text
+
+
+def test_the_site_profile_is_said_where_one_corrected():
+    corrected = replace(PROVENANCE, site_profile=SiteProfileSource("a-lab", "cd" * 32))
+    assert "site profile" not in printed(a_smear())
+    assert "site profile: a-lab cdcdcdcdcdcd" in printed(replace(a_smear(), provenance=corrected))
 
 
 def test_the_sample_is_compared_by_place_and_by_primary_type():

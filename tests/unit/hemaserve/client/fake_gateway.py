@@ -63,6 +63,7 @@ class FakeGateway(gateway_pb2_grpc.SmearServiceServicer):
         self.stop_after = stop_after
         self.streams: list[Stream] = []
         self.failures: list[status_pb2.Status] = []
+        self.site_profiles: list[str] = []
         self.calls = 0
         self.most_in_flight = 0
 
@@ -103,6 +104,7 @@ class FakeGateway(gateway_pb2_grpc.SmearServiceServicer):
         plan = self.breaks.pop(0) if self.breaks else None
         answered = 0
         async for request in request_iterator:
+            self.site_profiles.append(request.site_profile)
             if plan is not None and answered == plan.answered:
                 await context.abort(plan.code or grpc.StatusCode.UNAVAILABLE, "broken on purpose")
             answered += 1
@@ -117,6 +119,11 @@ class FakeGateway(gateway_pb2_grpc.SmearServiceServicer):
 
     async def ListModels(self, request, context):
         return gateway_pb2.ListModelsResponse(models=[cells_pb2.Model(name="ensemble", is_default=True)])
+
+    async def ListSiteProfiles(self, request, context):
+        profile = cells_pb2.SiteProfile(name="a-lab", sha256="e" * 64, fields=12, white_cells=34)
+        profile.created_at.FromSeconds(1_795_251_600)
+        return gateway_pb2.ListSiteProfilesResponse(site_profiles=[profile])
 
 
 class FakeHealth(health_pb2_grpc.HealthServicer):

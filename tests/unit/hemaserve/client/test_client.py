@@ -22,7 +22,7 @@ from hemaserve.client import (
     UnavailableError,
     translate,
 )
-from hemaserve.results import Priority, as_json
+from hemaserve.results import Priority, SiteProfileSource, as_json
 from hemaserve.v1 import cells_pb2, gateway_pb2
 
 from .fake_gateway import BAD_IMAGE, Break, FakeGateway, FakeHealth, bad_argument, busy, served
@@ -170,6 +170,29 @@ async def test_the_sync_client_gives_the_same_answers():
     async with served(FakeGateway()) as address:
         await asyncio.to_thread(use, address)
     assert not [thread for thread in threading.enumerate() if thread.name == "hemaserve-client"]
+
+
+async def test_site_profiles_are_listed_and_named_for_located_cells():
+    gateway = FakeGateway()
+    async with served(gateway) as address, Client(address) as client:
+        (profile,) = await client.list_site_profiles()
+        await client.classify_cells([IMAGE], site_profile="a-lab")
+        await client.classify_cells([IMAGE])
+    assert as_json(profile) == {
+        "name": "a-lab",
+        "sha256": "e" * 64,
+        "fields": 12,
+        "white_cells": 34,
+        "created_at": "2026-11-21T09:00:00+00:00",
+    }
+    assert gateway.site_profiles == ["a-lab", ""]
+
+
+def test_the_provenance_tells_the_site_profile_where_there_is_one():
+    message = gateway_pb2.FieldResult()
+    assert translate.field_result(message).provenance.site_profile is None
+    message.provenance.site_profile.name = "a-lab"
+    assert translate.field_result(message).provenance.site_profile == SiteProfileSource("a-lab", "")
 
 
 def test_values_from_a_newer_service_are_never_an_error():

@@ -15,6 +15,8 @@ from grpc_status import rpc_status
 
 from hemaserve.v1 import cells_pb2, gateway_pb2, gateway_pb2_grpc
 
+SCREEN_CLASSES = ("benign", "early", "pre", "pro")
+PNG = b"\x89PNG"
 OWN_THRESHOLDS = (0.5, 0.4, 0.3)
 
 
@@ -26,8 +28,8 @@ def scripted(
     middle: dict | None = None,
     **more,
 ) -> bytes:
-    """An "image". `cells`: dicts of box, kind, score, probabilities, identified; `middle`: the answer when the middle
-    of the image is classified; `reason`: the error to answer with instead."""
+    """An "image". `cells`: dicts of box, kind, score, probabilities, identified, reasons; `middle`: the answer when
+    the middle of the image is classified; `reason`: the error to answer with instead."""
     script = {"width": width, "height": height, "cells": cells or [], "middle": middle, **more}
     return json.dumps(script).encode()
 
@@ -42,11 +44,26 @@ def _classification(cell: dict) -> cells_pb2.Classification:
         identified=cell.get("identified", True),
         type=likeliest,
         primary_type=likeliest,
+        unidentified_reasons=[
+            cells_pb2.UnidentifiedReason.Value(f"UNIDENTIFIED_REASON_{reason.upper()}")
+            for reason in cell.get("reasons", ())
+        ],
         leaf_probabilities=[
             cells_pb2.TypeProbability(type=cell_type, probability=probability)
             for cell_type, probability in probabilities.items()
         ],
     )
+
+
+def _finding(probabilities: list[float]) -> cells_pb2.ScreenFinding:
+    """A field's finding has four classes, a cell's two; the first is benign, and half of the others flags."""
+    names = SCREEN_CLASSES if len(probabilities) == len(SCREEN_CLASSES) else ("benign", "blast-like")
+    classes = [
+        cells_pb2.ScreenProbability(**{"class": name, "probability": probability})
+        for name, probability in zip(names, probabilities, strict=True)
+    ]
+    flagging = sum(probabilities[1:])
+    return cells_pb2.ScreenFinding(flagged=flagging >= 0.5, probability=flagging, classes=classes)
 
 
 def _detection(index: int, cell: dict) -> cells_pb2.Detection:
@@ -87,6 +104,8 @@ class ScriptedGateway(gateway_pb2_grpc.SmearServiceServicer):
     most_at_once: int = 0
     models: set[str] = field(default_factory=set)
     refusals: int = 0
+    screens: bool = True
+    woken: bool = False
     hold: threading.Event = field(default_factory=threading.Event)
     answers_before_hold: int | None = None
     held: int = 0
@@ -119,7 +138,15 @@ class ScriptedGateway(gateway_pb2_grpc.SmearServiceServicer):
             with self._lock:
                 self._at_once -= 1
 
+    def ListModels(self, request, context):
+        model = cells_pb2.Model(name="leukemia_field", task=cells_pb2.MODEL_TASK_SCREEN_FIELD)
+        model.screen_classes.extend(SCREEN_CLASSES)
+        model.screen_flag_classes.extend(SCREEN_CLASSES[1:])
+        return gateway_pb2.ListModelsResponse(models=[model] if self.woken else [])
+
     def AnalyzeField(self, request, context):
+        if request.field.image.startswith(PNG):
+            return self._wake(request, context)
         script = self._script(request.field.image, context)
         self.models.add(request.options.model)
         kinds = {cells_pb2.CellKind.Name(kind) for kind in request.options.kinds}
@@ -129,8 +156,24 @@ class ScriptedGateway(gateway_pb2_grpc.SmearServiceServicer):
         for index, cell in enumerate(script["cells"]):
             if f"CELL_KIND_{cell.get('kind', 'wbc').upper()}" in kinds:
                 result.cells.append(
-                    gateway_pb2.Cell(detection=_detection(index, cell), classification=_classification(cell))
+                    gateway_pb2.Cell(
+                        detection=_detection(index, cell),
+                        classification=_classification(cell),
+                        screen=_finding(cell["screen"]) if request.options.screen else None,
+                    )
                 )
+        if request.options.screen:
+            result.screen.CopyFrom(_finding(script["screen"]))
+        return gateway_pb2.AnalyzeFieldResponse(result=result)
+
+    def _wake(self, request, context):
+        """A stack loads its screen when it is first asked for."""
+        if not self.screens:
+            status = _status("SCREEN_NOT_LOADED")
+            status.code = code_pb2.FAILED_PRECONDITION
+            context.abort_with_status(rpc_status.to_status(status))
+        self.woken = True
+        result = gateway_pb2.FieldResult(screen=_finding([1, 0, 0, 0]))
         return gateway_pb2.AnalyzeFieldResponse(result=result)
 
     def ClassifyCells(self, request_iterator, context):

@@ -1,6 +1,7 @@
 """Evaluating single cells through a gateway."""
 
 import asyncio
+import math
 from collections import Counter
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from hemaserve.cells import CellType as T
 from hemaserve.client import Client
 from hemaserve.errors import InvalidArgument
 from hemaserve.evaluation.cells import evaluate_cells, spread
-from hemaserve.evaluation.datasets import CellImage, read_cell_folders
+from hemaserve.evaluation.datasets import CellImage, Finer, read_cell_folders
 
 NEUTROPHIL = {"neutrophil_band": 0.3, "neutrophil_segmented": 0.5, "monocyte": 0.2}
 MONOCYTE = {"monocyte": 0.9, "neutrophil_band": 0.1}
@@ -68,6 +69,57 @@ async def test_figures_are_those_of_the_answers(gateway, tmp_path, write, image)
     assert gateway.models == {"vit"}
 
 
+async def test_leaves_are_told_apart_where_file_names_say_them(gateway, tmp_path, write, image):
+    band = {"neutrophil_band": 0.6, "neutrophil_segmented": 0.3, "monocyte": 0.1}
+    hidden_band = {"neutrophil_band": 0.3, "neutrophil_segmented": 0.1, "monocyte": 0.6}
+    write("neutrophil/BNE_1.png", image(cells=[cell(band)]))
+    write("neutrophil/BNE_2.png", image(cells=[cell(hidden_band)]))
+    write("neutrophil/SNE_3.png", image(cells=[cell(band)]))
+    write("neutrophil/NEUTROPHIL_4.png", image(cells=[cell(band)]))
+    write("monocyte/MO_5.png", image(cells=[cell(MONOCYTE)]))
+    async with Client(gateway.address) as client:
+        images = read_cell_folders(tmp_path, finer=Finer.PREFIX)
+        evaluation = await evaluate_cells(client, images, finer=Finer.PREFIX)
+        by_folder = await evaluate_cells(client, read_cell_folders(tmp_path))
+        closed = await evaluate_cells(client, images, types=[T.NEUTROPHIL, T.MONOCYTE])
+    leaves = evaluation.report.leaves
+    assert (leaves.n, leaves.accuracy) == (4, 0.5)
+    assert leaves.confusion[T.NEUTROPHIL_BAND][T.MONOCYTE] == 1
+    # Band 2 of 4 in what is 1/2 precision and 1/2 recall, segmented none, monocyte 1/2 and 1.
+    assert leaves.macro_f1 == pytest.approx((0.5 + 0 + 2 / 3) / 3)
+    assert (leaves.band_segmented, leaves.band_segmented_accuracy) == (3, pytest.approx(2 / 3))
+    assert evaluation.report.accuracy == by_folder.report.accuracy == 0.8
+    assert by_folder.report.leaves is None
+    assert closed.report.leaves is None
+    assert evaluation.settings["finer"] == "prefix"
+
+
+async def test_why_cells_are_unidentified_is_counted(gateway, tmp_path, write, image):
+    both = ["low_probability", "members_disagree"]
+    write("monocyte/1.png", image(cells=[cell(MONOCYTE, identified=False, reasons=both)]))
+    write("monocyte/2.png", image(cells=[cell(MONOCYTE, identified=False, reasons=both[:1])]))
+    write("monocyte/3.png", image(cells=[cell(MONOCYTE)]))
+    async with Client(gateway.address) as client:
+        evaluation = await evaluate_cells(client, read_cell_folders(tmp_path))
+    assert evaluation.as_json(tmp_path)["unidentified_reasons"] == {
+        "low_probability": 2,
+        "members_disagree": 1,
+    }
+
+
+async def test_calibration_and_abstention_are_of_the_answers(gateway, tmp_path, write, image):
+    for number in range(9):
+        write(f"monocyte/{number}.png", image(cells=[cell(MONOCYTE)]))
+    write("monocyte/wrong.png", image(cells=[cell(NEUTROPHIL, identified=False)]))
+    async with Client(gateway.address) as client:
+        report = (await evaluate_cells(client, read_cell_folders(tmp_path))).report
+    assert report.calibration.n == 10
+    assert report.calibration.ece == report.ece
+    assert report.calibration.nll == pytest.approx(-(9 * math.log(0.9) + math.log(0.2)) / 10, rel=1e-6)
+    by_share = {point.share: point.accuracy for point in report.abstention}
+    assert (by_share[0.05], by_share[0.1]) == (0.9, 1.0)
+
+
 async def test_the_json_has_the_promised_keys(gateway, tmp_path, write, image):
     write("monocyte/1.png", image(cells=[cell(MONOCYTE)]))
     write("monocyte/broken.png", image(reason="IMAGE_DAMAGED"))
@@ -75,7 +127,10 @@ async def test_the_json_has_the_promised_keys(gateway, tmp_path, write, image):
         evaluation = await evaluate_cells(client, read_cell_folders(tmp_path))
     document = evaluation.as_json(tmp_path)
     promised = "n accuracy accuracy_ci95 macro_f1 per_type confusion ece unidentified accuracy_identified"
-    assert {*promised.split(), "fallbacks", "seconds"} <= document.keys()
+    assert {*promised.split(), "fallbacks", "seconds", "leaves"} <= document.keys()
+    assert {"nll", "nll_ratio", "brier", "brier_ratio", "ece"} <= document["calibration"].keys()
+    assert [point["share"] for point in document["abstention"]] == [0.01, 0.02, 0.05, 0.1, 0.15, 0.2]
+    assert {"share", "accuracy", "accuracy_ci95"} <= document["abstention"][0].keys()
     assert {"precision", "recall", "f1", "support", "specificity"} <= document["per_type"]["monocyte"].keys()
     assert document["confusion"] == {"monocyte": {"monocyte": 1}}
     assert document["failed"] == [{"image": "monocyte/broken.png", "reason": "refused: image_damaged"}]
@@ -144,7 +199,7 @@ async def test_without_any_answer_there_are_no_figures(gateway, tmp_path, write,
 
 @given(st.lists(st.sampled_from([T.MONOCYTE, T.BASOPHIL, T.PLATELET]), min_size=1, max_size=60))
 def test_every_beginning_of_the_images_holds_each_type_in_its_share(types):
-    images = [CellImage(Path(str(number)), cell_type) for number, cell_type in enumerate(types)]
+    images = [CellImage(Path(str(number)), cell_type, cell_type) for number, cell_type in enumerate(types)]
     order = spread(images)
     assert sorted(image.path for image in order) == sorted(image.path for image in images)
     for length in range(1, len(order) + 1):

@@ -37,7 +37,8 @@ def test_cells_prints_a_table_and_writes_json(run, tmp_path, write, image):
     document = json.loads(figures.read_text())
     assert document["accuracy"] == 1.0
     assert document["provenance"]["classifier"]["name"] == "vit"
-    assert document["settings"] == {"model": "vit", "types": None}
+    assert document["settings"]["model"] == "vit"
+    assert document["settings"]["types"] is None
 
 
 def test_json_on_standard_output_stands_alone(run, tmp_path, write, image):
@@ -75,6 +76,29 @@ def test_fields_prints_a_table(run, tmp_path, write, image):
     assert result.exit_code == 0, result.output
     document = json.loads(result.stdout)
     assert (document["wbc_recall"], document["wbc_precision"], document["type_accuracy"]) == (1.0, 1.0, 1.0)
+
+
+def test_leaves_are_read_from_file_names_and_figures_drawn(run, tmp_path, write, image):
+    band = {"box": MIDDLE, "probabilities": {"neutrophil_band": 0.7, "neutrophil_segmented": 0.3}}
+    write("cells/neutrophil/BNE_1.png", image(cells=[band]))
+    write("cells/neutrophil/SNE_2.png", image(cells=[band]))
+    plots = tmp_path / "new" / "plots"
+    result = run("cells", str(tmp_path / "cells"), "--finer", "prefix", "--plots", str(plots), "--json", "-")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["leaves"]["band_segmented_accuracy"] == 0.5
+    assert "band from segmented (of 2)" in result.stderr
+    names = {path.name for path in plots.iterdir()}
+    assert names == {"confusion.svg", "leaves.svg", "reliability.svg", "abstention.svg"}
+
+
+def test_there_must_be_a_place_for_the_pictures_before_anything_is_asked(
+    run, gateway, tmp_path, write, image
+):
+    write("cells/monocyte/1.png", image(cells=[MONOCYTE]))
+    result = run("cells", str(tmp_path / "cells"), "--plots", str(write("file") / "plots"))
+    assert result.exit_code == 2
+    assert "--plots" in result.output
+    assert gateway.asked == 0
 
 
 def test_images_that_could_not_be_read_are_shown(run, tmp_path, write, image):

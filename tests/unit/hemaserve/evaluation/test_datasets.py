@@ -4,7 +4,7 @@ import pytest
 
 from hemaserve.cells import CellType, Kind
 from hemaserve.errors import InvalidArgument
-from hemaserve.evaluation.datasets import LabelledBox, read_cell_folders, read_voc, read_yolo
+from hemaserve.evaluation.datasets import Finer, LabelledBox, read_cell_folders, read_voc, read_yolo
 from hemaserve.geometry import Box
 
 
@@ -40,6 +40,31 @@ def test_a_folder_that_is_no_type_is_an_error_that_lists_the_types(tmp_path, wri
     write("flowers/1.png")
     with pytest.raises(InvalidArgument, match=r"'flowers'.*neutrophil.*platelet"):
         read_cell_folders(tmp_path)
+
+
+def test_a_file_name_may_begin_with_a_finer_type_than_its_folder(tmp_path, write):
+    finest = {
+        "neutrophil/BNE_1.webp": CellType.NEUTROPHIL_BAND,
+        "neutrophil/sne_a_2.webp": CellType.NEUTROPHIL_SEGMENTED,
+        "neutrophil/NEUTROPHIL_3.webp": CellType.NEUTROPHIL,
+        "neutrophil/scan_4.webp": CellType.NEUTROPHIL,
+        "neutrophil/5.webp": CellType.NEUTROPHIL,
+        "ig/MMY_6.webp": CellType.METAMYELOCYTE,
+        "myelocyte/IG_7.webp": CellType.MYELOCYTE,
+        "monocyte/MO_8.webp": CellType.MONOCYTE,
+    }
+    for name in finest:
+        write(name)
+    images = read_cell_folders(tmp_path, finer=Finer.PREFIX)
+    assert {i.path.relative_to(tmp_path).as_posix(): i.finest for i in images} == finest
+    assert all(image.finest is image.cell_type for image in read_cell_folders(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["neutrophil/LY_1.png", "band/SNE_1.png"])
+def test_a_file_name_that_contradicts_its_folder_is_an_error(tmp_path, write, name):
+    write(name)
+    with pytest.raises(InvalidArgument, match=f"{name}: its name says"):
+        read_cell_folders(tmp_path, finer=Finer.PREFIX)
 
 
 def test_folders_without_images_are_an_error(tmp_path):

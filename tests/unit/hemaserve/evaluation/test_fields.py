@@ -1,5 +1,7 @@
 """Evaluating whole fields through a gateway."""
 
+import math
+
 import pytest
 
 from hemaserve.cells import CellType, Kind
@@ -55,6 +57,38 @@ async def test_figures_are_those_of_the_answers(gateway, field, tmp_path):
     assert promised <= evaluation.as_json(tmp_path).keys()
 
 
+async def test_calibration_and_abstention_are_of_fields_that_name_one_type(gateway, field):
+    fields = [
+        field("1.png", [LEFT], [CellType.MONOCYTE], [cell(LEFT, MONOCYTE)]),
+        field("2.png", [LEFT], [CellType.MONOCYTE], [cell(LEFT, NEUTROPHIL, identified=False)]),
+        # Which of the two is the monocyte is not said.
+        field(
+            "3.png",
+            [LEFT, RIGHT],
+            [CellType.MONOCYTE, CellType.LYMPHOCYTE],
+            [cell(LEFT, MONOCYTE), cell(RIGHT, MONOCYTE)],
+        ),
+    ]
+    async with Client(gateway.address) as client:
+        report = (await evaluate_fields(client, fields)).report
+    assert (report.typed, report.calibration.n) == (4, 2)
+    assert report.calibration.nll == pytest.approx(-(math.log(0.9) + math.log(0.4)) / 2, rel=1e-6)
+    assert [point.accuracy for point in report.abstention] == [0.5] * 6
+    assert [point.n for point in report.abstention_by_probability] == [2] * 6
+
+
+async def test_why_cells_are_unidentified_is_counted_among_those_of_known_type(gateway, field):
+    unlike = {"identified": False, "reasons": ["out_of_distribution", "low_probability"]}
+    fields = [
+        field("1.png", [LEFT], [CellType.MONOCYTE], [cell(LEFT, MONOCYTE, **unlike)]),
+        field("2.png", [LEFT], [], [cell(LEFT, MONOCYTE, **unlike)]),
+    ]
+    async with Client(gateway.address) as client:
+        report = (await evaluate_fields(client, fields)).report
+    assert report.unidentified == 1
+    assert report.unidentified_reasons == {"out_of_distribution": 1, "low_probability": 1}
+
+
 async def test_a_second_detection_of_the_same_cell_is_a_false_alarm(gateway, field):
     twice = [cell(LEFT, NEUTROPHIL, score=0.9), cell((0, 0, 20, 19), MONOCYTE, score=0.8)]
     async with Client(gateway.address) as client:
@@ -68,3 +102,5 @@ async def test_fields_without_white_cells_are_shares_of_nothing(gateway, field):
         evaluation = await evaluate_fields(client, [field("1.png", [], [], [])])
     report = evaluation.report
     assert report.wbc_recall is report.wbc_precision is report.type_accuracy is None
+    assert report.calibration is None
+    assert report.abstention == report.abstention_by_probability == ()

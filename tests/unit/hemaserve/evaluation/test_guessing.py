@@ -8,6 +8,7 @@ from hemaserve.evaluation.guessing import (
     check_closed_set,
     closed_guess,
     closed_truth,
+    leaf_guess,
     open_guess,
     primary_probabilities,
 )
@@ -26,7 +27,7 @@ def test_a_primary_type_has_the_sum_of_its_leaves():
 def test_the_best_guess_is_the_primary_type_with_the_largest_sum():
     guess = open_guess(SPLIT, T.LYMPHOCYTE, frozenset({T.LYMPHOCYTE}), identified=False)
     assert guess.answer is T.NEUTROPHIL
-    assert guess.probability == pytest.approx(0.55)
+    assert guess.belief.probability == pytest.approx(0.55)
     assert not guess.right
     assert not guess.identified
 
@@ -51,22 +52,37 @@ def test_a_folder_is_compared_at_its_own_level(folder, folders, answer):
 def test_calibration_judges_the_primary_type_even_for_leaf_folders():
     guess = open_guess(IMMATURE, T.PROMYELOCYTE, frozenset({T.PROMYELOCYTE}), identified=True)
     assert not guess.right
-    assert guess.probability == pytest.approx(0.8)
-    assert guess.probability_right
+    assert guess.belief.probability == pytest.approx(0.8)
+    assert guess.belief.right
+
+
+def test_the_leaf_is_the_likeliest_one_of_the_likeliest_primary_type():
+    guess = leaf_guess(SPLIT, T.NEUTROPHIL_SEGMENTED)
+    assert (guess.answer, guess.in_branch) == (T.NEUTROPHIL_BAND, T.NEUTROPHIL_BAND)
+
+
+def test_leaves_of_the_right_branch_are_compared_whatever_the_primary_type():
+    guess = leaf_guess(SPLIT | {T.PROMYELOCYTE: 0.01}, T.MYELOCYTE)
+    assert (guess.answer, guess.in_branch) == (T.NEUTROPHIL_BAND, T.MYELOCYTE)
+
+
+@pytest.mark.parametrize("coarse", [T.NEUTROPHIL, T.IMMATURE_GRANULOCYTE, T.BLAST])
+def test_what_the_network_does_not_answer_is_no_leaf(coarse):
+    assert leaf_guess(SPLIT, coarse) is None
 
 
 def test_a_closed_set_chooses_among_its_types_only():
     guess = closed_guess(SPLIT, T.LYMPHOCYTE, [T.LYMPHOCYTE, T.MONOCYTE], identified=True)
     assert guess.right
-    assert guess.probability == pytest.approx(1.0)
+    assert guess.belief.probability == pytest.approx(1.0)
     guess = closed_guess(SPLIT, T.NEUTROPHIL, [T.NEUTROPHIL, T.LYMPHOCYTE], identified=True)
     assert guess.right
-    assert guess.probability == pytest.approx(0.55 / 0.95)
+    assert guess.belief.probability == pytest.approx(0.55 / 0.95)
 
 
 def test_a_closed_set_of_which_the_network_knows_nothing_is_answered_without_conviction():
     guess = closed_guess({T.LYMPHOCYTE: 1.0}, T.BLAST, [T.SMUDGE, T.BLAST], identified=True)
-    assert guess.probability == 0
+    assert guess.belief.probability == 0
     assert not guess.right
 
 

@@ -72,7 +72,8 @@ def test_bootstrap_intervals_are_ordered_and_repeat_themselves(rows):
     matrix = np.array(rows)
     first, second = (bootstrap_intervals(matrix, folds=50) for _ in range(2))
     assert first == second
-    for low, high in [*first.precision, *first.recall, *first.specificity, *first.f1, first.macro_f1]:
+    per_label = [*first.precision, *first.recall, *first.specificity, *first.f1]
+    for low, high in [*per_label, first.accuracy, first.macro_f1]:
         assert 0 <= low <= high <= 1
 
 
@@ -81,6 +82,13 @@ def test_bootstrap_interval_of_a_share_is_as_wide_as_theory_says():
     low, high = bootstrap_intervals(np.array([[320, 80], [0, 400]])).recall[0]
     assert low == pytest.approx(0.8 - 1.96 * 0.02, abs=0.006)
     assert high == pytest.approx(0.8 + 1.96 * 0.02, abs=0.006)
+
+
+def test_bootstrap_interval_of_the_accuracy_is_as_wide_as_theory_says():
+    # 900 of 1000 right: the standard error is sqrt(0.9 * 0.1 / 1000) = 0.0095.
+    low, high = bootstrap_intervals(np.array([[500, 40], [60, 400]])).accuracy
+    assert low == pytest.approx(0.9 - 1.96 * 0.0095, abs=0.003)
+    assert high == pytest.approx(0.9 + 1.96 * 0.0095, abs=0.003)
 
 
 def test_bootstrap_is_sure_of_a_faultless_classifier():

@@ -1,7 +1,8 @@
 """A Triton that answers from arithmetic, with the failures that a test asks it for."""
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -19,9 +20,12 @@ MEMBERS = ("xception", "vit")
 IDENTIFY = {"xception": 0.7, "vit": 0.8, "ensemble": 0.6}
 VOTE_TEMPERATURE = 0.5
 
+SCORING_MEMBERS = ("efficientnet", *MEMBERS)
+"""Members that say how strange a crop is, and whose votes are calibrated for every subset of them."""
 
-def describe(name: str, **changes: str) -> ModelDescription:
-    members = MEMBERS if name == "ensemble" else ()
+
+def describe(name: str, ensemble_of: tuple[str, ...] = MEMBERS, **changes: str) -> ModelDescription:
+    members = ensemble_of if name == "ensemble" else ()
     parameters = {
         "task": "classification",
         "title": f"The {name}",
@@ -52,16 +56,57 @@ def describe(name: str, **changes: str) -> ModelDescription:
     )
 
 
+def vote_parameters(members: tuple[str, ...], prefix: str = "") -> dict[str, str]:
+    """A calibration that can be told from that of any other members by its numbers."""
+    size = len("".join(members))
+    parameters = {
+        "vote_temperature": str(size / 10),
+        "identify_threshold": str(0.5 + size / 100),
+        "leaf_threshold": "0.6",
+        "ood_limit": str(size / 20),
+        "disagreement_limit": str(size / 50),
+    }
+    return {f"{prefix}{key}": value for key, value in parameters.items()}
+
+
+def calibration(members: tuple[str, ...]) -> dict[str, str]:
+    """The parameters of an ensemble that is calibrated for every subset of its members."""
+    parameters = {"members": ",".join(members), **vote_parameters(members)}
+    for size in range(1, len(members)):
+        for subset in combinations(members, size):
+            parameters |= vote_parameters(subset, f"subset.{'+'.join(subset)}.")
+    return parameters
+
+
+def scoring(description: ModelDescription, **changes: str) -> ModelDescription:
+    """The same model with an out-of-distribution score."""
+    outputs = (*description.outputs, TensorDescription("ood_score", "FP32", (1,)))
+    parameters = dict(description.parameters) | {"ood_limit": "1.5"} | changes
+    return replace(description, outputs=outputs, parameters=parameters)
+
+
+def describe_vote(members: tuple[str, ...]) -> ModelDescription:
+    parameters = {"task": "vote", **calibration(members)}
+    return replace(describe("vote"), inputs=(), outputs=(), parameters=parameters)
+
+
 def opinion(member: str, crops: np.ndarray) -> np.ndarray:
     """What a member says: a distribution that depends on the member and on the crop's first pixel alone."""
     tags = crops[:, 0, 0, :].astype(np.int64) @ [1, 256, 65_536]
-    steps = np.arange(1, LEAVES + 1) * (3 if member == "vit" else 2)
+    steps = np.arange(1, LEAVES + 1) * {"vit": 3, "xception": 2}.get(member, 5)
     scores = 1.0 + (tags[:, None] * steps + steps**2) % 17
     return (scores / scores.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-def voted(crops: np.ndarray, temperature: float = VOTE_TEMPERATURE) -> np.ndarray:
-    mean = np.mean([opinion(member, crops) for member in MEMBERS], axis=0)
+def ood_score(member: str, crops: np.ndarray) -> np.ndarray:
+    """How strange a member finds each crop, float32 [N, 1]: from -3 to 3."""
+    return ((crops[:, :1, 0, 0].astype(np.float32) * len(member)) % 13) / 2 - 3
+
+
+def voted(
+    crops: np.ndarray, temperature: float = VOTE_TEMPERATURE, members: tuple[str, ...] = MEMBERS
+) -> np.ndarray:
+    mean = np.mean([opinion(member, crops) for member in members], axis=0)
     sharpened = mean ** (1 / temperature)
     return sharpened / sharpened.sum(axis=1, keepdims=True)
 
@@ -74,6 +119,8 @@ class ArithmeticTriton:
         descriptions: what is loaded.
         failing: the error that a model answers with.
         spoilt: the output that a model answers with instead.
+        spoilt_scores: the out-of-distribution score that a model answers with instead.
+        asleep: what is in the repository and not loaded.
         late: models that answer only when their time is up.
         reachable: whether it answers at all.
         batches: the model and rows of each inference, in the order in which they began.
@@ -84,7 +131,9 @@ class ArithmeticTriton:
     descriptions: dict[str, ModelDescription]
     failing: dict[str, DomainError] = field(default_factory=dict)
     spoilt: dict[str, np.ndarray] = field(default_factory=dict)
+    spoilt_scores: dict[str, float] = field(default_factory=dict)
     late: set[str] = field(default_factory=set)
+    asleep: dict[str, ModelDescription] = field(default_factory=dict)
     reachable: bool = True
     batches: list[tuple[str, int]] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
@@ -97,6 +146,7 @@ class ArithmeticTriton:
     describe = staticmethod(describe)
     opinion = staticmethod(opinion)
     voted = staticmethod(voted)
+    ood_score = staticmethod(ood_score)
 
     def unload(self, *names: str) -> None:
         for name in names:
@@ -109,6 +159,12 @@ class ArithmeticTriton:
 
     async def ready(self, model: str) -> bool:
         return self.reachable and model in self.descriptions
+
+    async def load(self, model: str) -> bool:
+        if model not in self.asleep:
+            return False
+        self.descriptions[model] = self.asleep.pop(model)
+        return True
 
     async def model_config(self, model: str) -> ModelDescription:
         self._check_reachable()
@@ -134,10 +190,16 @@ class ArithmeticTriton:
             raise
         if model in self.spoilt:
             return dict.fromkeys(outputs, np.resize(self.spoilt[model], (len(crops), LEAVES)))
-        if model != "ensemble":
-            return {"probabilities": opinion(model, crops)}
-        answers = {f"{member}_probabilities": opinion(member, crops) for member in MEMBERS}
-        answers["probabilities"] = voted(crops).astype(np.float32)
+        answers = {"probabilities": opinion(model, crops), "ood_score": ood_score(model, crops)}
+        if model == "ensemble":
+            parameters = self.descriptions[model].parameters
+            members = tuple(parameters["members"].split(","))
+            temperature = float(parameters["vote_temperature"])
+            answers = {f"{member}_probabilities": opinion(member, crops) for member in members}
+            answers["probabilities"] = voted(crops, temperature, members).astype(np.float32)
+            answers["ood_score"] = np.mean([ood_score(member, crops) for member in members], axis=0)
+        if model in self.spoilt_scores:
+            answers["ood_score"] = np.full((len(crops), 1), self.spoilt_scores[model], np.float32)
         return {output: answers[output] for output in outputs}
 
 
@@ -154,6 +216,24 @@ def catalogue(triton) -> ModelCatalogue:
 @pytest.fixture
 def networks(triton, catalogue) -> Networks:
     return Networks(triton, catalogue)
+
+
+@pytest.fixture
+def scoring_triton() -> ArithmeticTriton:
+    """With three members that say how strange a crop is, and a vote that is calibrated for every subset of them."""
+    members = {name: scoring(describe(name)) for name in SCORING_MEMBERS}
+    ensemble = scoring(describe("ensemble", SCORING_MEMBERS), **calibration(SCORING_MEMBERS))
+    return ArithmeticTriton({**members, "ensemble": ensemble, "vote": describe_vote(SCORING_MEMBERS)})
+
+
+@pytest.fixture
+def scoring_catalogue(scoring_triton) -> ModelCatalogue:
+    return ModelCatalogue(scoring_triton, default="ensemble", default_members=SCORING_MEMBERS)
+
+
+@pytest.fixture
+def scoring_networks(scoring_triton, scoring_catalogue) -> Networks:
+    return Networks(scoring_triton, scoring_catalogue)
 
 
 @pytest.fixture(scope="session")

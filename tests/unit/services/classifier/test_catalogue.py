@@ -1,6 +1,7 @@
 """Which models there are, as Triton comes and goes."""
 
 import asyncio
+import dataclasses
 
 import pytest
 
@@ -69,7 +70,7 @@ async def test_an_unusable_model_harms_no_other(catalogue, triton):
 async def test_an_ensemble_whose_member_does_not_fit_is_not_used_as_a_whole(catalogue, triton, spoilt):
     triton.descriptions["vit"] = triton.describe("vit", **spoilt)
     model = await catalogue.get("ensemble")
-    assert model.vote_temperature is None
+    assert (model.votes, model.loaded) == ({}, False)
     assert [member.name for member in catalogue.members(model)] == ["xception"]
 
 
@@ -88,10 +89,33 @@ async def test_members_stand_in_for_a_default_model_that_triton_does_not_have(ca
     assert (model.name, model.version, model.sha256) == ("ensemble", "", "")
     assert model.members == ("xception", "vit")
     assert model.thresholds == Thresholds(identify=0.8, leaf=0.6)
-    assert model.vote_temperature is None
+    assert (model.votes, model.loaded) == ({}, False)
 
 
 async def test_without_any_member_the_default_model_is_unavailable(catalogue, triton):
     triton.unload("ensemble", "vit", "xception")
     with pytest.raises(Unavailable):
         await catalogue.get("")
+
+
+async def test_a_vote_that_cannot_be_used_is_as_none(scoring_catalogue, scoring_triton):
+    vote = scoring_triton.descriptions["vote"]
+    spoilt = dict(vote.parameters) | {"subset.vit.vote_temperature": "0"}
+    scoring_triton.descriptions["vote"] = dataclasses.replace(vote, parameters=spoilt)
+    scoring_triton.unload("ensemble")
+    assert (await scoring_catalogue.get("")).votes == {}
+
+
+async def test_the_vote_of_other_members_says_nothing_about_ours(scoring_triton):
+    scoring_triton.unload("ensemble")
+    members = ("efficientnet", "vit", "resnet")
+    catalogue = ModelCatalogue(scoring_triton, default="ensemble", default_members=members)
+    model = await catalogue.get("")
+    assert (model.members, model.votes) == (members, {})
+
+
+async def test_a_model_that_is_not_loaded_yet_is_loaded_when_it_is_named(triton, catalogue):
+    await catalogue.get("")
+    triton.asleep = {"swin": triton.describe("swin")}
+    assert (await catalogue.get("swin")).name == "swin"
+    assert "swin" in {listed.model.name for listed in await catalogue.listed()}

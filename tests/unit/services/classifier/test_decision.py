@@ -7,8 +7,15 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from hemaserve.cells import LEAF_TYPES, CellType, belongs_to, primary_of
+from hemaserve.cells import UnidentifiedReason as Reason
 from hemaserve.errors import Internal
-from services.classifier.decision import SUM_TOLERANCE, Thresholds, checked_probabilities, decide
+from services.classifier.decision import (
+    SUM_TOLERANCE,
+    Thresholds,
+    checked_probabilities,
+    checked_scores,
+    decide,
+)
 
 T = CellType
 LEAVES = len(LEAF_TYPES)
@@ -126,6 +133,60 @@ def test_a_reported_leaf_is_the_best_of_its_branch_and_holds_its_share(probabili
                 row_[i] for i, leaf in enumerate(LEAF_TYPES) if belongs_to(leaf, decision.primary_type)
             ]
             assert own == max(siblings)
+
+
+SURE = row(monocyte=1.0)
+LIMITED = Thresholds(identify=0.5, leaf=0.75, ood_limit=2.1, disagreement_limit=0.3)
+
+
+def reasons(probabilities=SURE, limits=LIMITED, *, ood_score=None, disagreement=None):
+    (decision,) = decide(
+        probabilities,
+        LEAF_TYPES,
+        limits,
+        ood_scores=None if ood_score is None else np.array([ood_score], np.float32),
+        disagreements=None if disagreement is None else np.array([disagreement], np.float32),
+    )
+    assert decision.identified == (not decision.reasons)
+    return set(decision.reasons)
+
+
+def test_limits_that_are_exactly_met_are_kept():
+    assert reasons(ood_score=2.1, disagreement=0.3) == set()
+
+
+def test_each_limit_that_is_passed_is_a_reason():
+    assert reasons(ood_score=np.nextafter(np.float32(2.1), np.float32(3))) == {Reason.OUT_OF_DISTRIBUTION}
+    assert reasons(disagreement=0.31) == {Reason.MEMBERS_DISAGREE}
+    unsure = row(monocyte=0.4, basophil=0.3, eosinophil=0.3)
+    assert reasons(unsure) == {Reason.LOW_PROBABILITY}
+    assert reasons(unsure, ood_score=9, disagreement=1) == set(Reason)
+
+
+def test_without_a_limit_no_score_is_too_great():
+    assert reasons(limits=THRESHOLDS, ood_score=1e9, disagreement=1) == set()
+
+
+def test_the_types_of_a_strange_cell_are_still_the_best_guess():
+    scores = np.array([9], np.float32)
+    (decision,) = decide(SURE, LEAF_TYPES, LIMITED, ood_scores=scores)
+    assert not decision.identified
+    assert decision.cell_type is decision.primary_type is T.MONOCYTE
+    assert decision.probability == 1
+
+
+@given(st.lists(st.floats(-5, 5, width=32), max_size=8))
+def test_a_score_speaks_for_its_own_row_alone(scores):
+    decisions = decide(
+        np.repeat(SURE, len(scores), axis=0), LEAF_TYPES, LIMITED, ood_scores=np.array(scores, np.float32)
+    )
+    assert [decision.identified for decision in decisions] == [s <= np.float32(2.1) for s in scores]
+
+
+@pytest.mark.parametrize("spoilt", [np.zeros(2), np.zeros((3, 1)), np.zeros((2, 2)), np.zeros((1, 2))])
+def test_scores_of_another_shape_are_an_internal_error(spoilt):
+    with pytest.raises(Internal, match="model vit answered"):
+        checked_scores(spoilt.astype(np.float32), rows=2, source="vit")
 
 
 @pytest.mark.parametrize(

@@ -4,14 +4,11 @@ import asyncio
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
 from hemaserve.errors import DeadlineExceeded, Internal, NotFound, ResourceExhausted, Unavailable
 from services.classifier.catalogue import ModelCatalogue
 from services.classifier.decision import Thresholds
-from services.classifier.ensemble import Networks, vote
+from services.classifier.ensemble import Networks
 
 FAILURES = [
     Unavailable("gone"),
@@ -175,29 +172,3 @@ async def test_many_crops_go_in_batches_of_the_models_size(networks, ensemble, t
     assert answer.probabilities.shape == (count, 11)
     np.testing.assert_allclose(answer.probabilities, triton.voted(crops), rtol=1e-5)
     assert [rows for _, rows in triton.batches] == [8] * (count // 8) + [count % 8] * (count % 8 > 0)
-
-
-opinions = hnp.arrays(
-    np.float64, st.tuples(st.integers(1, 4), st.integers(0, 5), st.just(11)), elements=st.floats(0, 1)
-).map(lambda scores: (scores + 1e-9) / (scores + 1e-9).sum(axis=2, keepdims=True))
-
-
-@given(opinions, st.floats(0.05, 20))
-def test_a_vote_is_a_distribution_that_keeps_the_order_of_the_mean(each, temperature):
-    voted = vote(list(each.astype(np.float32)), temperature)
-    assert voted.shape == each.shape[1:]
-    np.testing.assert_allclose(voted.sum(axis=1), 1, rtol=1e-5)
-    mean = each.mean(axis=0)
-    rows = np.arange(len(mean))
-    assert np.all(voted[rows, mean.argmax(axis=1)] >= voted.max(axis=1) * (1 - 1e-4))
-
-
-def test_a_vote_of_one_at_temperature_one_is_its_own_opinion(tagged_crops, triton):
-    own = triton.opinion("vit", tagged_crops(range(9)))
-    np.testing.assert_allclose(vote([own], 1.0), own, rtol=1e-6)
-
-
-def test_a_low_temperature_sharpens_and_a_high_one_blurs():
-    own = np.array([[0.6, 0.4]], np.float32)
-    assert vote([own], 0.5)[0, 0] == pytest.approx(0.36 / (0.36 + 0.16))
-    assert vote([own], 2.0)[0, 0] == pytest.approx(0.6**0.5 / (0.6**0.5 + 0.4**0.5))

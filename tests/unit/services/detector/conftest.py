@@ -1,23 +1,25 @@
-"""A Triton that exists in memory only, whose detection network sees one cell of pure colour on white."""
+"""A Triton that exists in memory only, whose detection network sees cells of pure colour on white."""
 
 import asyncio
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from hemaserve.cells import Kind
 from hemaserve.errors import NotFound
 from hemaserve.imaging import PREPROCESSING_VERSION, ImageLimits
 from services.detector.detection import Detector
-from services.detector.fields import FieldGate
 from services.detector.models import ModelCatalog
 from services.detector.network import Network
 from services.detector.tiling import TilingPolicy
-from services.detector.workers import Workers
+from services.runtime.fields import FieldGate
+from services.runtime.workers import Workers
 from services.triton.client import ModelDescription, TensorDescription
 
 COLOURS = {Kind.WBC: (120, 0, 160), Kind.RBC: (230, 60, 60), Kind.PLATELET: (0, 90, 200)}
 INPUT_PX = 416
+MOST_CELLS = 400
 
 PARAMETERS = {
     "task": "detection",
@@ -50,17 +52,19 @@ def description(name="yolov8n", dims=(INPUT_PX, INPUT_PX, 3), max_batch_size=4, 
 
 
 def see(square):
-    """The box around all that is not white, its kind by its colour, as raw predictions [7, 1]."""
-    raw = np.zeros((7, 1), np.float32)
+    """A box around each patch that is not white, its kind by its colour, as raw predictions [7, MOST_CELLS]."""
+    raw = np.zeros((7, MOST_CELLS), np.float32)
     # Scaling blurs edges: the cell begins half way from white. The letterbox's border is no cell.
-    cell = (square.min(axis=-1) < 140) & ~(square == 114).all(axis=-1)
-    ys, xs = np.nonzero(cell)
-    if len(xs) > 8:
-        x0, y0, x1, y1 = xs.min(), ys.min(), xs.max() + 1, ys.max() + 1
-        colour = np.median(square[cell], axis=0)
-        kind = min(range(len(COLOURS)), key=lambda i: np.abs(colour - list(COLOURS.values())[i]).sum())
-        raw[:4, 0] = (x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0
-        raw[4 + kind, 0] = 0.9
+    cells = (square.min(axis=-1) < 140) & ~(square == 114).all(axis=-1)
+    patches, _ = ndimage.label(cells)
+    for i, (rows, columns) in enumerate(ndimage.find_objects(patches)):
+        cell = patches[rows, columns] == i + 1
+        if cell.sum() > 8:
+            colour = np.median(square[rows, columns][cell], axis=0)
+            kind = min(range(len(COLOURS)), key=lambda k: np.abs(colour - list(COLOURS.values())[k]).sum())
+            height, width = cell.shape
+            raw[:4, i] = columns.start + width / 2, rows.start + height / 2, width, height
+            raw[4 + kind, i] = 0.9
     return raw
 
 
@@ -75,6 +79,7 @@ class FakeTriton:
         self.in_flight = self.most_in_flight = self.cancelled = 0
         self.error = None
         self.hold = None
+        self.asleep = {}
         self.three_in_flight = asyncio.Event()
 
     async def model_config(self, name):
@@ -82,6 +87,11 @@ class FakeTriton:
         if name not in self.described:
             raise NotFound("no such network is loaded")
         return self.described[name]
+
+    async def load(self, name):
+        if name in self.asleep:
+            self.described[name] = self.asleep.pop(name)
+        return name in self.described
 
     async def models(self):
         return list(self.described)

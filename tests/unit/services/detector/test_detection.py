@@ -38,7 +38,7 @@ def order(**changes):
 
 async def test_a_cell_is_found_named_and_cut(detector, draw):
     image = draw(640, 480, (Kind.WBC, CELL))
-    async with detector.detect(png(image), order(), Deadline(30)) as found:
+    async with detector.detect(png(image), order(um_per_px=0.05), Deadline(30)) as found:
         chunks = [chunk async for chunk in detector.cut(found, order().crops, chunk_bytes=2**20)]
     assert (found.field.width, found.field.height, found.pieces) == (640, 480, 1)
     ((cut,),) = chunks
@@ -82,6 +82,54 @@ async def test_a_known_scale_decides_the_tiles(detector, draw):
         assert found.pieces > 10
         assert [d.kind for d in found.detections] == [Kind.WBC]
         assert CELL.iou(found.detections[0].box) > 0.9
+
+
+def red_cells(side, step, *, width=640, height=480):
+    """Rows of red cells of this side."""
+    return [
+        (Kind.RBC, Box(x, y, x + side, y + side))
+        for y in range(5, height - step, step)
+        for x in range(5, width - step, step)
+    ]
+
+
+async def test_a_field_with_cells_as_in_training_is_looked_at_once(detector, draw):
+    cells = red_cells(120, 150)
+    async with detector.detect(png(draw(640, 480, *cells)), order(), Deadline(30)) as found:
+        assert found.pieces == 1
+        assert len(found.detections) == len(cells)
+
+
+async def test_a_field_with_small_cells_is_looked_at_in_tiles_that_show_them_as_in_training(detector, draw):
+    cells = red_cells(24, 52)
+    async with detector.detect(png(draw(640, 480, *cells)), order(), Deadline(30)) as found:
+        assert len(found.detections) == len(cells)
+        assert found.pieces > 20
+
+
+@pytest.mark.parametrize("asked", [{"kinds": {Kind.WBC}}, {"score_threshold": 0.95}])
+async def test_what_a_caller_asks_for_does_not_change_where_the_network_looks(
+    detector, fake_triton, draw, asked
+):
+    image = png(draw(640, 480, *red_cells(24, 52)))
+    async with detector.detect(image, order(), Deadline(30)) as found:
+        pieces = found.pieces
+    async with detector.detect(image, order(**asked), Deadline(30)) as found:
+        assert (found.pieces, found.detections) == (pieces, [])
+    assert sum(fake_triton.batches) == 2 * pieces
+
+
+async def test_a_known_scale_is_believed_whatever_the_cells_look_like(detector, draw):
+    image = png(draw(640, 480, *red_cells(24, 52)))
+    async with detector.detect(image, order(um_per_px=0.05), Deadline(30)) as found:
+        assert found.pieces == 1
+
+
+async def test_a_nearly_empty_field_is_searched_closely_but_not_tiled_without_a_scale(detector, draw):
+    image = png(draw(640, 480, (Kind.WBC, CELL)))
+    async with detector.detect(image, order(), Deadline(30)) as found:
+        assert 1 < found.pieces <= 9
+        assert len(found.detections) == 1
 
 
 async def test_an_unknown_model_is_refused_before_the_image_is_touched(detector):

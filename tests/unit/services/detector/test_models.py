@@ -80,3 +80,9 @@ async def test_triton_is_asked_again_when_its_answer_is_old(fake_triton, describ
     await catalog.get("")
     fake_triton.described["yolov8n"] = describe(nms_iou="0.5")
     assert (await catalog.get("")).nms_iou == 0.5
+
+
+async def test_a_model_that_is_not_loaded_yet_is_loaded_when_it_is_named(fake_triton, catalog, describe):
+    fake_triton.asleep = {"yolov5n": describe("yolov5n")}
+    assert (await catalog.get("yolov5n")).name == "yolov5n"
+    assert fake_triton.asleep == {}

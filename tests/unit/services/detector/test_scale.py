@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hemaserve.geometry import Tile
 from services.detector.predictions import Candidates
-from services.detector.scale import probes, side_from_red_cells
+from services.detector.scale import FEW_BOXES, probes, side_from_all, side_from_red_cells
 from services.detector.tiling import TilingPolicy
 
 POLICY = TilingPolicy(side_px=640, overlap=0.35, red_cell_share=0.215, most_tiles=1000)
@@ -28,21 +28,39 @@ def red_cells(piece, side, count, seed=0):
 NOTHING = Candidates(np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty(0, np.intp))
 
 
-@pytest.mark.parametrize(("width", "height"), [(640, 480), (800, 800), (16, 16)])
-def test_a_field_that_is_one_piece_needs_no_probes(width, height):
-    assert probes(width, height, POLICY) == []
+@pytest.mark.parametrize(("width", "height"), [(16, 16), (40, 16), (16, 33)])
+def test_a_field_too_small_for_smaller_pieces_is_its_only_probe(width, height):
+    assert probes(width, height, POLICY) == [Tile(0, 0, width, height)]
 
 
-@given(st.integers(801, 9000), st.integers(16, 9000))
+@given(st.integers(16, 9000), st.integers(16, 9000))
 def test_probes_are_few_lie_in_the_field_and_come_in_every_size_up_to_the_whole(width, height):
     pieces = probes(width, height, POLICY)
     assert pieces[-1] == Tile(0, 0, width, height)
     assert len(pieces) <= 5 * 4 + 1
     assert all(p.x0 >= 0 and p.x0 + p.width <= width for p in pieces)
     assert all(p.y0 >= 0 and p.y0 + p.height <= height for p in pieces)
-    sides = [p.width for p in pieces[:-1]]
-    assert sides[0] == 320
-    assert all(b in (a, 2 * a, width) for a, b in pairwise(sides))
+    sides = [max(p.width, p.height) for p in pieces[:-1]]
+    assert all(32 <= side <= 320 for side in sides[:1])
+    assert all(b in (a, 2 * a) for a, b in pairwise(sides))
+
+
+@pytest.mark.parametrize(("longest", "smallest"), [(224, 56), (640, 160), (1280, 320), (5472, 320)])
+def test_the_smallest_probes_are_a_quarter_of_a_small_field_and_half_a_tile_of_a_large_one(longest, smallest):
+    assert probes(longest, longest, POLICY)[0].width == smallest
+
+
+@pytest.mark.parametrize("kind", [0, 1, 2])
+def test_boxes_of_any_kind_tell_how_large_cells_are(kind):
+    seen = red_cells(Tile(0, 0, 224, 224), 21.5, 30)
+    seen = Candidates(seen.boxes, seen.scores, np.full(30, kind, np.intp))
+    assert side_from_all(seen, POLICY) == pytest.approx(100, rel=0.1)
+
+
+@pytest.mark.parametrize(("count", "tells"), [(0, False), (FEW_BOXES - 1, False), (FEW_BOXES, True)])
+def test_next_to_nothing_tells_nothing(count, tells):
+    seen = red_cells(Tile(0, 0, 640, 480), 120, count)
+    assert (side_from_all(seen, POLICY) is not None) is tells
 
 
 @given(st.floats(60, 550), st.integers(0, 1000))

@@ -19,7 +19,7 @@ from typing import Any
 import grpc.aio
 import pytest
 
-from hemaserve.errors import DomainError, InvalidArgument, Unavailable
+from hemaserve.errors import DomainError, FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from hemaserve.v1 import (
     cells_pb2,
     classifier_pb2,
@@ -39,6 +39,9 @@ CROP_SIZE = 16
 CROP_MARGIN = 0.25
 UNNAMED = 0
 REFUSED_CROP = 255
+UNSCREENABLE_CROP = 254
+FLAGGED_PX = 35
+"""Cells whose boxes are at least as wide are flagged by the screen, whatever their type."""
 WBC, RBC = cells_pb2.CELL_KIND_WBC, cells_pb2.CELL_KIND_RBC
 PATIENCE_S = 20.0
 
@@ -183,6 +186,15 @@ class FakeClassifier(Fake, classifier_pb2_grpc.ClassifierServiceServicer):
         self.degraded: set[str] = set()
         self.lists = 0
         self.swap_answers = False
+        self.flagged_fields: set[str] = set()
+        self.screen_errors: dict[str, DomainError] = {}
+        self.models = ["vit", "xception"]
+        self.asleep: list[str] = []
+        self.screen_there = True
+        self.screen_loaded = True
+        self.screen_margin = CROP_MARGIN
+        self.unscreened_cells = False
+        self.screened: list[str] = []
 
     def register(self, server: grpc.aio.Server) -> None:
         classifier_pb2_grpc.add_ClassifierServiceServicer_to_server(self, server)
@@ -191,6 +203,10 @@ class FakeClassifier(Fake, classifier_pb2_grpc.ClassifierServiceServicer):
         call = self.begin("", context)
         try:
             async for request in request_iterator:
+                if not request.cells:
+                    self._wake(request.model)
+                    yield classifier_pb2.ClassifyResponse()
+                    continue
                 call.name = call.name or request.cells[0].field_id
                 call.request = request
                 call.cells += [cell.crop.cell_id for cell in request.cells]
@@ -206,6 +222,7 @@ class FakeClassifier(Fake, classifier_pb2_grpc.ClassifierServiceServicer):
                         ),
                         identify_threshold=0.75,
                         preprocessing_version="1",
+                        site_profile=_profile_source(request.site_profile),
                     ),
                 )
             call.ended = "done"
@@ -218,10 +235,64 @@ class FakeClassifier(Fake, classifier_pb2_grpc.ClassifierServiceServicer):
         task = cells_pb2.MODEL_TASK_CLASSIFICATION
         return classifier_pb2.ListClassifiersResponse(
             models=[
-                cells_pb2.Model(name="vit", task=task, is_default=True, **shape),
-                cells_pb2.Model(name="xception", task=task, **shape),
+                *(
+                    cells_pb2.Model(name=name, task=task, is_default=name == "vit", **shape)
+                    for name in self.models
+                ),
+                *(self._screens() if self.screen_loaded else ()),
             ]
         )
+
+    async def ScreenField(self, request, context):
+        name = json.loads(request.image)["name"]
+        self.screened.append(name)
+        if name in self.screen_errors:
+            raise self.screen_errors[name]
+        return classifier_pb2.ScreenFieldResponse(
+            finding=_finding(name in self.flagged_fields), model=_screen_source("leukemia_field")
+        )
+
+    async def ScreenCells(self, request_iterator, context):
+        if not self.screen_there:
+            raise FailedPrecondition("no screen", reason="SCREEN_NOT_LOADED")
+        self.screen_loaded = True
+        async for request in request_iterator:
+            # Which field a cell is of, the fake knows from the id alone.
+            if "cells" in self.screen_errors:
+                raise self.screen_errors["cells"]
+            cells = [self._screen(cell) for cell in request.cells]
+            yield classifier_pb2.ScreenCellsResponse(
+                cells=cells[:-1] if self.unscreened_cells else cells, model=_screen_source("leukemia_cell")
+            )
+
+    def _wake(self, model: str) -> None:
+        if model not in self.asleep:
+            raise NotFound("no such model")
+        self.asleep.remove(model)
+        self.models.append(model)
+
+    def _screen(self, cell: classifier_pb2.CellToClassify) -> classifier_pb2.ScreenedCell:
+        self.screened.append(cell.crop.cell_id)
+        if cell.crop.data[0] == UNSCREENABLE_CROP:
+            error = to_status(InvalidArgument("crop", "odd", "even"))
+            return classifier_pb2.ScreenedCell(cell_id=cell.crop.cell_id, error=error)
+        # Large boxes are flagged: independent of the type, which is in the pixels.
+        flagged = cell.box.x1_px - cell.box.x0_px >= FLAGGED_PX
+        return classifier_pb2.ScreenedCell(cell_id=cell.crop.cell_id, finding=_finding(flagged))
+
+    def _screens(self) -> list[cells_pb2.Model]:
+        field, cell = cells_pb2.MODEL_TASK_SCREEN_FIELD, cells_pb2.MODEL_TASK_SCREEN_CELL
+        margin = self.screen_margin
+        return [
+            cells_pb2.Model(name="leukemia_field", task=field, input_size_px=160, ready=True),
+            cells_pb2.Model(
+                name="leukemia_cell", task=cell, input_size_px=CROP_SIZE, crop_margin=margin, ready=True
+            ),
+        ]
+
+    async def ListClassifierSiteProfiles(self, request, context):
+        profile = cells_pb2.SiteProfile(name="a-lab", sha256="e" * 64, fields=12, white_cells=34)
+        return classifier_pb2.ListClassifierSiteProfilesResponse(site_profiles=[profile])
 
     def _name(self, cell: classifier_pb2.CellToClassify) -> classifier_pb2.ClassifiedCell:
         answer = classifier_pb2.ClassifiedCell(
@@ -241,6 +312,24 @@ class FakeClassifier(Fake, classifier_pb2_grpc.ClassifierServiceServicer):
             )
         )
         return answer
+
+
+def _finding(flagged: bool) -> cells_pb2.ScreenFinding:
+    probability = 0.9 if flagged else 0.1
+    classes = [{"class": "benign", "probability": 1 - probability}, {"class": "bad", "probability": probability}]
+    return cells_pb2.ScreenFinding(
+        flagged=flagged,
+        probability=probability,
+        classes=[cells_pb2.ScreenProbability(**one) for one in classes],
+    )
+
+
+def _screen_source(name: str) -> cells_pb2.ModelProvenance:
+    return cells_pb2.ModelProvenance(name=name, version="1", sha256="5" * 64)
+
+
+def _profile_source(name: str) -> cells_pb2.SiteProfileProvenance | None:
+    return cells_pb2.SiteProfileProvenance(name=name, sha256="e" * 64) if name else None
 
 
 def _chunks(cells: Sequence[Any], size: int) -> list[Sequence[Any]]:

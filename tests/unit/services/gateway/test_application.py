@@ -33,7 +33,17 @@ async def test_the_gateway_serves_only_while_what_is_behind_it_serves(make_world
 
 async def test_models_of_both_services_are_listed_by_task_and_name(world):
     models = (await world.stub.ListModels(gateway_pb2.ListModelsRequest())).models
-    assert [model.name for model in models] == ["yolo", "vit", "xception"]
+    assert [model.name for model in models] == ["yolo", "vit", "xception", "leukemia_field", "leukemia_cell"]
+
+
+async def test_a_classifier_that_is_not_loaded_yet_is_loaded_when_it_is_named(make_world):
+    world = await make_world()
+    world.classifier.asleep = ["swin"]
+    field = world.field("f", [SEGMENTED])
+    request = gateway_pb2.AnalyzeFieldRequest(field=field, options=gateway_pb2.AnalyzeOptions(model="swin"))
+    answer = await world.stub.AnalyzeField(request)
+    assert answer.result.provenance.classifier.name == "swin"
+    assert world.classifier.models[-1] == "swin"
 
 
 async def test_the_classifier_is_asked_for_its_models_once_and_not_for_every_field(make_world):

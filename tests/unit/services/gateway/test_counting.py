@@ -126,6 +126,17 @@ def test_merged_provenance_has_each_part_once_and_all_members():
     assert merged.identify_threshold == pytest.approx(0.5)
 
 
+def test_merged_provenance_has_the_limits_of_the_classifier_that_it_names():
+    source = cells_pb2.ModelProvenance(name="ensemble")
+    limited = cells_pb2.Provenance(classifier=source, ood_limit=0.0, disagreement_limit=0.25)
+    merged = merge_provenances([provenance("d"), limited, cells_pb2.Provenance(classifier=source)])
+    assert merged.HasField("ood_limit")
+    assert (merged.ood_limit, merged.disagreement_limit) == (0.0, 0.25)
+    unlimited = merge_provenances([cells_pb2.Provenance(classifier=source), limited])
+    assert not unlimited.HasField("ood_limit")
+    assert not unlimited.HasField("disagreement_limit")
+
+
 def test_provenance_of_nothing_claims_no_network():
     merged = merge_provenances([])
     assert not merged.HasField("detector")

@@ -16,6 +16,9 @@ class Lister:
     async def models(self, *, timeout_s: float) -> list[cells_pb2.Model]:
         return self.listed
 
+    async def wake(self, model: str, *, timeout_s: float) -> None:
+        raise NotFound("no such model")
+
 
 def model(name: str, size: int = 96, *, is_default: bool = False) -> cells_pb2.Model:
     return cells_pb2.Model(name=name, input_size_px=size, crop_margin=0.25, is_default=is_default)

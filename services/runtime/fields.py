@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from hemaserve.errors import DeadlineExceeded, ResourceExhausted
 from hemaserve.imaging import ImageLimits, RgbImage, decode
-from services.detector.workers import Workers
 from services.runtime.remote import Deadline
+from services.runtime.workers import Workers
 
 
 @dataclass(frozen=True, slots=True)

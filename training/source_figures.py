@@ -1,0 +1,53 @@
+"""How a classifier, as it is served, does on the cells of another laboratory than the one with most cells."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hemaserve.cells import PRIMARY_TYPES
+from hemaserve.evaluation import metrics
+from hemaserve.evaluation.extra import exact_interval
+from training import abstention, answers, datasets, scores
+from training.answers import Answers
+from training.crops import SERVED, CropSet, bccd_crops
+from training.ensemble import ENSEMBLE, MEMBERS
+from training.results import ClassifierFigures, SourceFigures
+from training.settings import settings
+
+
+def bccd(figures: ClassifierFigures) -> SourceFigures:
+    """The figures on BCCD's typed cells, cut around their labelled boxes, at the calibration and limits of `figures`.
+
+    They are those of the validation side, or of both sides when the networks never saw any of the set.
+    """
+    crops = bccd_crops("val", SERVED)
+    if settings().without_bccd:
+        crops = bccd_crops("train", SERVED).joined(crops)
+    return measure(figures, _answers(figures, crops), crops)
+
+
+def measure(figures: ClassifierFigures, said: Answers, crops: CropSet) -> SourceFigures:
+    """The figures of given answers about labelled crops."""
+    parents = said.at_temperature(figures.temperature) @ datasets.roll_up()
+    winner, confidence = parents.argmax(axis=1), parents.max(axis=1)
+    truth = datasets.primary_index(crops.mask)
+    correct = winner == truth
+    identified = np.asarray(
+        (confidence >= figures.identify_threshold)
+        & abstention.within(said.ood_scores, figures.ood_limit)
+        & abstention.within(said.disagreements, figures.disagreement_limit)
+    )
+    count, right = int(identified.sum()), int((correct & identified).sum())
+    return SourceFigures(
+        primary=scores.score(truth, winner, PRIMARY_TYPES),
+        unidentified_share=float(1 - identified.mean()),
+        identified_accuracy=right / max(count, 1),
+        identified_accuracy_ci95=exact_interval(right, count),
+        ece=metrics.expected_calibration_error(confidence.tolist(), correct.tolist()),
+    )
+
+
+def _answers(figures: ClassifierFigures, crops: CropSet) -> Answers:
+    if figures.name == ENSEMBLE:
+        return answers.of_vote(list(answers.opinions_of(MEMBERS, crops).values()))
+    return answers.of_network(answers.logits_of(figures.name, crops), figures)
