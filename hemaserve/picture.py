@@ -93,16 +93,16 @@ def annotate(image: RgbImage, result: FieldResult, *, title: str = "") -> Image.
     picture = Image.new("RGB", canvas_size(width, height), _PAPER)
     picture.paste(Image.fromarray(image), (0, 0))
     draw = ImageDraw.Draw(picture)
-    # The best detections come first: drawn last, they lie on top, and have the first choice of a place for the label.
-    for cell in reversed(result.cells):
-        if cell.flagged:
-            _draw_flag(draw, cell.box, style)
-        _draw_box(draw, cell.box, colour_of(cell), style, dashed=not cell.identified)
-    _draw_labels(draw, result.cells, (width, height), style)
     entries = [(f"{text} {count}", colour) for text, colour, count in legend(result.cells)]
     if result.screen is not None and result.screen.flagged:
         draw.rectangle((0, 0, width - 1, height - 1), outline=FLAGGED, width=2 * style.line)
         entries.append((f"Field to look at {result.screen.probability:.0%}", FLAGGED))
+    # The best detections come first: drawn last, they lie on top, and have the first choice of a place for the label.
+    for cell in reversed(result.cells):
+        if cell.flagged:
+            _draw_flag(draw, cell.box, (width, height), style)
+        _draw_box(draw, cell.box, colour_of(cell), style, dashed=not cell.identified)
+    _draw_labels(draw, result.cells, (width, height), style)
     _draw_strip(draw, entries, (width, height), picture.size, style, title)
     return picture
 
@@ -157,12 +157,12 @@ def legend(cells: Iterable[Cell]) -> list[tuple[str, Colour, int]]:
     return rows
 
 
-def _draw_flag(draw: ImageDraw.ImageDraw, box: Box, style: _Style) -> None:
-    """The outer frame of a flagged cell; the box itself is drawn over it."""
+def _draw_flag(draw: ImageDraw.ImageDraw, box: Box, field: tuple[int, int], style: _Style) -> None:
+    """The outer frame of a flagged cell, inside the field; the box itself is drawn over it."""
     away = 2 * style.line + 1
-    draw.rectangle(
-        (box.x0 - away, box.y0 - away, box.x1 + away, box.y1 + away), outline=FLAGGED, width=style.line
-    )
+    x0, y0 = max(box.x0 - away, 0), max(box.y0 - away, 0)
+    x1, y1 = min(box.x1 + away, field[0] - 1), min(box.y1 + away, field[1] - 1)
+    draw.rectangle((x0, y0, max(x0, x1), max(y0, y1)), outline=FLAGGED, width=style.line)
 
 
 def _draw_box(draw: ImageDraw.ImageDraw, box: Box, colour: Colour, style: _Style, *, dashed: bool) -> None:

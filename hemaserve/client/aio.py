@@ -235,14 +235,8 @@ class Client:
         deadline = Deadline(timeout_s)
         stub = await self._stub()
 
-        async def messages() -> AsyncIterator[gateway_pb2.LocatedCell]:
-            async for cell in requests.each(cells):
-                yield await requests.located_cell(
-                    cell if isinstance(cell, LocatedCell) else LocatedCell(cell)
-                )
-
         async def batched() -> AsyncIterator[gateway_pb2.ClassifyCellsRequest]:
-            async for group in classify.batches(messages()):
+            async for group in classify.batches(requests.located_cells(cells)):
                 yield gateway_pb2.ClassifyCellsRequest(
                     model=model or "",
                     cells=group,

@@ -108,6 +108,14 @@ async def located_cell(source: LocatedCell) -> gateway_pb2.LocatedCell:
     return gateway_pb2.LocatedCell(cell_id=source.cell_id, image=await read(source.image), box=box)
 
 
+async def located_cells(
+    cells: Iterable[LocatedCell | ImageSource] | AsyncIterable[LocatedCell | ImageSource],
+) -> AsyncIterator[gateway_pb2.LocatedCell]:
+    """The cells as messages."""
+    async for cell in each(cells):
+        yield await located_cell(cell if isinstance(cell, LocatedCell) else LocatedCell(cell))
+
+
 async def each(items: Iterable[_T] | AsyncIterable[_T]) -> AsyncIterator[_T]:
     """The items of either kind of iterable."""
     if isinstance(items, AsyncIterable):

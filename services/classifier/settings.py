@@ -29,7 +29,7 @@ class ClassifierSettings(FieldSettings):
     default_model: Annotated[str, Field(min_length=1, max_length=128)] = "ensemble"
     """Model for requests that name none; the service is ready when this model is."""
 
-    default_members: tuple[str, ...] = ("efficientnet", "xception", "vit")
+    default_members: tuple[str, ...] = ("efficientnet", "xception")
     """Members of the default model. Used only while Triton cannot load it: they then answer in its place, and say so.
     Empty when the default model is a single network."""
 

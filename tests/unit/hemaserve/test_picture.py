@@ -191,3 +191,12 @@ def test_a_flagged_field_has_a_frame_of_its_own():
     drawn = np.asarray(picture.annotate(a_field(400, 300), result))
     assert tuple(drawn[0, 200]) == tuple(drawn[299, 200]) == picture.FLAGGED
     assert (drawn[20:280, 20:380] == 230).all()
+
+
+@given(st.floats(-5, 398), st.floats(-5, 298), st.floats(1, 90))
+@settings(max_examples=30)
+def test_the_frame_of_a_flagged_cell_stays_in_the_field(x, y, side):
+    cell = flagged(a_cell(Box(max(x, 0), max(y, 0), min(x + side, 400), min(y + side, 300))))
+    drawn = np.asarray(picture.annotate(a_field(400, 300), a_result([cell], 400, 300)))
+    beside = drawn[:300, 400:]
+    assert picture.FLAGGED not in pixels(beside)

@@ -289,7 +289,9 @@ async def test_a_network_that_is_not_loaded_is_told_and_nothing_else_suffers(
 
 
 @pytest.mark.parametrize("name", CLASSES)
-async def test_a_network_that_is_not_loaded_yet_is_loaded_when_it_is_asked(classifier, screening_triton, name):
+async def test_a_network_that_is_not_loaded_yet_is_loaded_when_it_is_asked(
+    classifier, screening_triton, name
+):
     screening_triton.asleep = {name: screening_triton.descriptions.pop(name)}
     listed = (await classifier.ListClassifiers(classifier_pb2.ListClassifiersRequest())).models
     assert name not in {model.name for model in listed}
@@ -300,9 +302,7 @@ async def test_a_network_that_is_not_loaded_yet_is_loaded_when_it_is_asked(class
     assert name in {model.name for model in listed}
 
 
-async def test_a_network_that_describes_itself_wrongly_is_as_good_as_none(
-    classifier, screening_triton
-):
+async def test_a_network_that_describes_itself_wrongly_is_as_good_as_none(classifier, screening_triton):
     screening_triton.descriptions["leukemia_field"] = describe(classes="benign")
     screening_triton.descriptions["leukemia_cell"] = describe("leukemia_cell", flag_threshold="2")
     for call in (

@@ -316,7 +316,10 @@ class FakeClassifier(Fake, classifier_pb2_grpc.ClassifierServiceServicer):
 
 def _finding(flagged: bool) -> cells_pb2.ScreenFinding:
     probability = 0.9 if flagged else 0.1
-    classes = [{"class": "benign", "probability": 1 - probability}, {"class": "bad", "probability": probability}]
+    classes = [
+        {"class": "benign", "probability": 1 - probability},
+        {"class": "bad", "probability": probability},
+    ]
     return cells_pb2.ScreenFinding(
         flagged=flagged,
         probability=probability,
