@@ -1,4 +1,4 @@
-"""The whole path on a Triton that loads the screening networks only when they are first asked for."""
+"""The whole path on a Triton that loads one classifier and one detector, and others only when first asked for."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from ..small_models import onnx, tensor_config, write_model
 ANYWHERE = {"listen": "127.0.0.1:0", "metrics_listen": "127.0.0.1:0"}
 SCREENS = ("leukemia_field", "leukemia_cell")
 CLASSIFIER, DETECTOR = "vit", "yolov8n"
+ASLEEP = "xception"
 COMMITTED = all((REPOSITORY / name / "1" / "model.onnx").is_file() for name in SCREENS)
 
 
@@ -80,7 +81,7 @@ def write_screen(repository, name, *, size, classes, flag_classes, input_name, t
 def screening_repository(request, tmp_path_factory):
     """A repository with a classifier, the detector and the screen: small networks, and the committed ones if any."""
     folder = tmp_path_factory.mktemp("screen")
-    names = (CLASSIFIER, DETECTOR, *(SCREENS if request.param == "committed" else ()))
+    names = (CLASSIFIER, DETECTOR, ASLEEP, *(SCREENS if request.param == "committed" else ()))
     for name in names:
         shutil.copytree(REPOSITORY / name, folder / name)
     if request.param == "small":

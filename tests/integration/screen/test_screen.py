@@ -1,5 +1,6 @@
 """The leukemia screen through gateway, detector, classifier and the real Triton."""
 
+import grpc
 import numpy as np
 import pytest
 
@@ -95,3 +96,13 @@ async def test_a_smears_screen_adds_up_its_fields(screening, images):
     assert {source.name for source in smear.provenance.screens} == SCREENS
     flagged = bool(smear.screen.fields_flagged or smear.screen.cells_flagged)
     assert (gateway_pb2.REVIEW_REASON_SCREEN_FLAGGED in smear.differential.review_reasons) == flagged
+
+
+async def test_a_classifier_that_was_not_loaded_is_loaded_when_it_is_named(screening, images):
+    stub, triton = screening
+    answer = await analyze(stub, images[0], gateway_pb2.AnalyzeOptions(model="xception"))
+    assert answer.result.provenance.classifier.name == "xception"
+    assert "xception" in await triton.models()
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await analyze(stub, images[0], gateway_pb2.AnalyzeOptions(model="rose"))
+    assert refused.value.code() is grpc.StatusCode.NOT_FOUND

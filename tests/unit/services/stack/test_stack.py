@@ -142,6 +142,21 @@ def test_every_process_has_addresses_of_its_own_and_knows_those_it_calls():
     assert all(s.address.startswith("127.0.0.1:") for s in services.values())
 
 
+@pytest.mark.parametrize("words", [[], ["--models", ""], ["--models", "vit,yolov5n"]])
+def test_triton_loads_the_default_networks_at_its_start_or_those_named(words):
+    from pydantic_settings import CliApp
+
+    from services.classifier.settings import ClassifierSettings
+    from services.detector.settings import DetectorSettings
+    from services.triton.settings import TritonSettings, split_names
+
+    settings = CliApp.run(StackSettings, cli_args=words)
+    triton = plan(settings)[0]
+    told = TritonSettings(models=split_names(triton.environment["HEMASERVE_TRITON_MODELS"])).models
+    defaults = (ClassifierSettings().default_model, DetectorSettings().default_model)
+    assert told == (split_names(words[1]) if words else defaults)
+
+
 def test_the_services_understand_what_they_are_told():
     from services.classifier.settings import ClassifierSettings
     from services.detector.settings import DetectorSettings
