@@ -157,8 +157,7 @@ async def metrics(caller):
 
 async def test_the_classifiers_of_the_repository_are_listed(caller, ensemble_members):
     response = await caller.stub.ListClassifiers(classifier_pb2.ListClassifiersRequest())
-    models = {model.name: model for model in response.models}
-    named = {name for name, model in models.items() if model.task == cells_pb2.MODEL_TASK_CLASSIFICATION}
-    assert named >= {"ensemble", *ensemble_members}
+    models = {m.name: m for m in response.models if m.task == cells_pb2.MODEL_TASK_CLASSIFICATION}
+    assert set(models) >= {"ensemble", *ensemble_members}
     assert all(model.ready for model in models.values())
     assert [name for name, model in models.items() if model.is_default] == ["ensemble"]
