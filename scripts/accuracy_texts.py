@@ -101,7 +101,11 @@ CAVEATS = """\
 - **Labels have gaps.** Some `bccd` fields lack white-cell or red-cell boxes, which counts found cells as
   false alarms; `smear_fields` has no boxes around erythroblasts and immature granulocytes. Finding those is
   not measured there. No cell of `leukemia` has a label of its own.
-- **The validation side is what thresholds and training were tuned on.** Figures on sets held back
+- **The left-out laboratory is not quite a stranger.** Nothing was trained on `bccd` there, but how crops are
+  standardised and augmented, and how a site profile is estimated, was chosen by figures on its cells, both sides.
+  A laboratory that nobody has looked at may fare worse.
+- **The validation side is what thresholds and training were tuned on**, and by which the ensemble's members, the
+  detector's input size and the screen's flag were chosen. Figures on sets held back
   altogether may be lower.
 
 Sources: PBC, Acevedo et al. 2020, doi 10.17632/snkd93bnjr.1 (CC BY 4.0); smear_fields is TXL-PBC, Gan & Li

@@ -105,9 +105,11 @@ def leukemia_boxes(
     address: Annotated[str, typer.Option(help="The gateway of running services.")] = "127.0.0.1:50051",
 ) -> None:
     """Find the white cells of the leukemia fields with the running services: start `hemaserve up` first."""
+    from training import crops
     from training import leukemia_boxes as finder
 
     for one in split or list(Split):
+        crops.forget(f"leukemia-{one}")
         typer.echo(f"{one}: {finder.find_boxes(one, address)} white cells")
 
 
