@@ -26,16 +26,50 @@ class Network(StrEnum):
     YOLOV8N_WITHOUT_BCCD = "yolov8n-without-bccd"
     YOLOV5N = "yolov5n"
     EFFICIENTNET = "efficientnet"
+    EFFICIENTNET_BASE = "efficientnet-base"
     XCEPTION_BASE = "xception-base"
     XCEPTION = "xception"
     VIT = "vit"
     ENSEMBLE = "ensemble"
     LEUKEMIA_FIELD = "leukemia_field"
     LEUKEMIA_CELL = "leukemia_cell"
+    VGG19 = "vgg19"
+    UNET = "unet"
+    RESNET50 = "resnet50"
+    INCEPTIONV3 = "inceptionv3"
+    SQUEEZENET = "squeezenet"
+    EFFICIENTNET_B0 = "efficientnet_b0"
+    EFFICIENTNET_B2 = "efficientnet_b2"
+    EFFICIENTNET_B3 = "efficientnet_b3"
+    HYBRID_DENSE = "hybrid_dense"
+    HYBRID_GRAPH = "hybrid_graph"
+    COMPARATIVE_ENSEMBLE = "comparative_ensemble"
+    HUSSIEN2025_VGG19_80 = "hussien2025_vgg19_80"
+    HUSSIEN2025_XCEPTION_80 = "hussien2025_xception_80"
+    HUSSIEN2025_UNET_80 = "hussien2025_unet_80"
+    HUSSIEN2025_VGG19_90 = "hussien2025_vgg19_90"
+    HUSSIEN2025_XCEPTION_90 = "hussien2025_xception_90"
+    HUSSIEN2025_UNET_90 = "hussien2025_unet_90"
+    ALTARAWNEH2023_HYBRID_DENSE = "altarawneh2023_hybrid_dense"
+    ALBADAREEN2024_SQUEEZENET = "albadareen2024_squeezenet"
+    ALBADAREEN2024_INCEPTIONV3 = "albadareen2024_inceptionv3"
+    ALBADAREEN2024_RESNET50 = "albadareen2024_resnet50"
+    BHAVANA_XCEPTION = "bhavana_xception"
+    BHAVANA_EFFICIENTNET_B0 = "bhavana_efficientnet_b0"
+    BHAVANA_EFFICIENTNET_B2 = "bhavana_efficientnet_b2"
+    BHAVANA_EFFICIENTNET_B3 = "bhavana_efficientnet_b3"
+    MOONEY_HYBRID_DENSE_ORIGINAL = "mooney_hybrid_dense_original"
+    MOONEY_HYBRID_DENSE_RANDOM = "mooney_hybrid_dense_random"
+    MOONEY_HYBRID_GRAPH_ORIGINAL = "mooney_hybrid_graph_original"
+    MOONEY_HYBRID_GRAPH_RANDOM = "mooney_hybrid_graph_random"
 
     @property
     def detects(self) -> bool:
         return self.startswith("yolo")
+
+    @property
+    def votes(self) -> bool:
+        return self.endswith("ensemble")
 
     @property
     def is_a_start(self) -> bool:
@@ -66,7 +100,7 @@ def _logging() -> None:
 
 @app.command()
 def train(name: Name, resume: Resume = True, epochs: Epochs = None) -> None:
-    """Train one network. The ensemble has no weights of its own: there is nothing to train."""
+    """Train one network. An ensemble has no weights of its own: there is nothing to train."""
     from dataclasses import replace
 
     if name.detects:
@@ -74,7 +108,7 @@ def train(name: Name, resume: Resume = True, epochs: Epochs = None) -> None:
 
         recipe = detector.RECIPES[name]
         detector.train(replace(recipe, epochs=epochs or recipe.epochs), resume)
-    elif name is not Network.ENSEMBLE:
+    elif not name.votes:
         from training import recipes, trainer
 
         classifier = recipes.RECIPES[name]
@@ -88,14 +122,14 @@ def boxes(
 ) -> None:
     """Find the cell in each PBC tile with the exported detector: the crops that classifiers train on are cut there."""
     from training import boxes as finder
-    from training import crops
+    from training import crops, tile_boxes
     from training.detector import RECIPES
 
     for one in split or list(Split):
         if force:
-            finder.cache_path(one).unlink(missing_ok=True)
+            tile_boxes.cache_path(one).unlink(missing_ok=True)
             crops.forget(f"pbc-{one}")
-        if not finder.cache_path(one).exists():
+        if not tile_boxes.cache_path(one).exists():
             finder.find_boxes(one, RECIPES[Network.YOLOV8N])
 
 
@@ -159,8 +193,8 @@ def export(
         path = exporter.export_detector(detector.RECIPES[name], untrained=untrained)
     elif name.screens:
         path = exporter.export_screen(name, untrained=untrained)
-    elif name is Network.ENSEMBLE:
-        path = exporter.export_ensemble(untrained=untrained)
+    elif name.votes:
+        path = exporter.export_ensemble(name, untrained=untrained)
     else:
         path = exporter.export_classifier(name, untrained=untrained)
     typer.echo(path)

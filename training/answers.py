@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 
 from hemaserve import voting
 from training import abstention, datasets
-from training.checkpoints import load_trained
+from training.checkpoints import checkpoint_path, load_trained
 from training.crops import CropSet
-from training.predict import predict_logits, softmax
+from training.ensemble import ENSEMBLES
+from training.predict import predict_exported, predict_logits, softmax
 from training.results import ClassifierFigures
+from training.settings import settings
 
 Floats = NDArray[np.float64]
 
@@ -46,6 +48,11 @@ class Opinion:
     ood_scores: Floats
 
 
+def recipe_of(name: str) -> str:
+    """Name of the recipe whose crops a network is calibrated and measured on: its own, or that of a first member."""
+    return ENSEMBLES[name].members[0] if name in ENSEMBLES else name
+
+
 def logits_of(name: str, crop_set: CropSet) -> NDArray[np.float32]:
     """A trained network's logits [N, leaves]."""
     return predict_logits(load_trained(name), crop_set.crops)
@@ -69,9 +76,15 @@ def of_vote(opinions: Sequence[Opinion]) -> Answers:
 
 def opinions_of(members: Sequence[str], crop_set: CropSet) -> Mapping[str, Opinion]:
     """What each calibrated member says, by its name."""
-    opinions = {}
-    for member in members:
-        figures = ClassifierFigures.read(member)
-        answers = of_network(logits_of(member, crop_set), figures)
-        opinions[member] = Opinion(answers.at_temperature(figures.temperature), answers.ood_scores)
-    return opinions
+    return {member: _opinion(member, crop_set) for member in members}
+
+
+def _opinion(member: str, crop_set: CropSet) -> Opinion:
+    """By the weights that were trained here or, where there are none, by the file that is served."""
+    if not checkpoint_path(member).exists():
+        return Opinion(
+            *predict_exported(settings().model_repository / member / "1" / "model.onnx", crop_set.crops)
+        )
+    figures = ClassifierFigures.read(member)
+    answers = of_network(logits_of(member, crop_set), figures)
+    return Opinion(answers.at_temperature(figures.temperature), answers.ood_scores)

@@ -34,6 +34,8 @@ class Ranges:
         blur_share: share of the crops that are blurred, with a sigma of up to `blur_sigma` px.
         noise: largest standard deviation of pixel noise, as a share of the full range.
         edge_share: share of the crops that look as if cut at the edge of a field, whose last pixels are repeated.
+        turn: either way, in radians.
+        gain: smallest and largest factor of all pixels.
         turns: turn by right angles only, for images that have nothing around them to turn into view.
     """
 
@@ -52,12 +54,33 @@ class Ranges:
     blur_sigma: float = 2.2
     noise: float = 0.02
     edge_share: float = 0.1
+    turn: float = math.pi
+    gain: tuple[float, float] = (1.0, 1.0)
     turns: bool = False
 
 
 #: For whole fields, whose cells are small: less blur, less change of scale.
 FIELD_RANGES = Ranges(
     scale=(0.85, 1.15), shear=0.05, blur_share=0.3, blur_sigma=1.0, edge_share=0.0, turns=True
+)
+
+#: Nothing but mirrored, to be added to.
+PLAIN = Ranges(
+    scale=(1.0, 1.0),
+    shift=0.0,
+    shear=0.0,
+    brightness=0.0,
+    contrast=0.0,
+    stain=0.0,
+    balance=0.0,
+    tone=0.0,
+    veil=0.0,
+    white=0.0,
+    saturation=(1.0, 1.0),
+    blur_share=0.0,
+    noise=0.0,
+    edge_share=0.0,
+    turn=0.0,
 )
 
 
@@ -82,16 +105,17 @@ class Augment:
         return crops.clamp(0, 255).contiguous(memory_format=torch.channels_last)
 
     def _uniform(self, like: Tensor, low: float, high: float, *shape: int) -> Tensor:
-        values = torch.rand((len(like), *shape), generator=self.generator)
+        values = torch.rand((len(like), *shape), generator=self.generator, device=self.generator.device)
         return (low + (high - low) * values).to(like.device)
 
     def _normal(self, like: Tensor, *shape: int) -> Tensor:
-        return torch.randn((len(like), *shape), generator=self.generator).to(like.device)
+        normal = torch.randn((len(like), *shape), generator=self.generator, device=self.generator.device)
+        return normal.to(like.device)
 
     def _warp(self, pixels: Tensor, side: int) -> Tensor:
         low, high = (math.log(bound) for bound in self.ranges.scale)
         scale = self._uniform(pixels, low, high).exp() / self.context
-        angle = self._uniform(pixels, 0, 2 * math.pi)
+        angle = self._uniform(pixels, -self.ranges.turn, self.ranges.turn)
         if self.ranges.turns:
             angle = (angle / (math.pi / 2)).floor() * (math.pi / 2)
         shear = self._uniform(pixels, -self.ranges.shear, self.ranges.shear)
@@ -145,9 +169,11 @@ class Augment:
         contrast = (r.contrast * self._normal(pixels, 1, 1, 1)).exp()
         brightness = 255 * self._uniform(pixels, -r.brightness, r.brightness, 1, 1, 1)
         mean = jittered.mean(dim=(1, 2, 3), keepdim=True)
-        return (jittered - mean) * contrast + mean + brightness
+        return ((jittered - mean) * contrast + mean + brightness) * self._uniform(pixels, *r.gain, 1, 1, 1)
 
     def _blur(self, pixels: Tensor) -> Tensor:
+        if not self.ranges.blur_share:
+            return pixels
         chosen = self._uniform(pixels, 0, 1) < self.ranges.blur_share
         sigma = self._uniform(pixels, 0.3, self.ranges.blur_sigma)
         offsets = torch.arange(-3, 4, device=pixels.device)
@@ -164,5 +190,7 @@ class Augment:
         return blurred.reshape(pixels.shape)
 
     def _noise(self, pixels: Tensor) -> Tensor:
+        if not self.ranges.noise:
+            return pixels
         strength = 255 * self._uniform(pixels, 0, self.ranges.noise, 1, 1, 1)
         return pixels + strength * self._normal(pixels, *pixels.shape[1:])

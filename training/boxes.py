@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
-from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hemaserve import geometry, imaging
-from hemaserve.geometry import Box
 from training import detector
 from training.datasets import LabelledTile, pbc_tiles
 from training.detector import DetectorRecipe
 from training.progress import track
-from training.settings import settings
+from training.tile_boxes import cache_path
 
 log = logging.getLogger(__name__)
 
@@ -30,20 +28,6 @@ _BATCH: Final = 16
 
 #: Single-cell tiles show a leukocyte, an erythroblast or a platelet in their middle, never a plain red cell.
 _WANTED: Final = tuple(detector.KINDS.index(kind) for kind in ("wbc", "platelet"))
-
-
-def cache_path(split: str) -> Path:
-    return settings().runs / "boxes" / f"pbc-{split}.json"
-
-
-def boxes_of(split: str) -> dict[str, Box]:
-    """The cached boxes by tile key, in the tile's pixels; tiles without a fitting detection are missing.
-
-    Raises:
-        FileNotFoundError: `find_boxes` has not been run for this split.
-    """
-    stored: dict[str, list[float] | None] = json.loads(cache_path(split).read_text())
-    return {key: Box(*corners) for key, corners in stored.items() if corners is not None}
 
 
 def find_boxes(split: str, recipe: DetectorRecipe) -> float:

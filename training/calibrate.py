@@ -8,20 +8,21 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from training import abstention, answers, crops, datasets
+from training import abstention, answers
 from training.answers import Answers, Floats
 from training.checkpoints import training_run
 from training.crops import CropSet
-from training.ensemble import ENSEMBLE, MEMBERS, proper_subsets, subset_name
+from training.ensemble import ENSEMBLES, proper_subsets, subset_name
+from training.recipes import RECIPES
 from training.results import CalibrationFigures, ClassifierFigures
 
 log = logging.getLogger(__name__)
 
 
-def calibration_crops() -> CropSet:
-    """The served crops of the training tiles that no network was trained on."""
-    tiles = datasets.pbc_tiles("train")
-    return crops.served_crops("train").where(datasets.calibration_split([tile.cell_type for tile in tiles]))
+def calibration_crops(name: str) -> CropSet:
+    """The served crops that a network, or the members of an ensemble, were not trained on."""
+    recipe = RECIPES[answers.recipe_of(name)]
+    return recipe.task.load(recipe.side_px).held_out
 
 
 def calibrate(name: str) -> ClassifierFigures:
@@ -30,12 +31,13 @@ def calibrate(name: str) -> ClassifierFigures:
     The ensemble is calibrated once more for every subset of its members, for when the others do not answer. All goes
     into the network's figures.
     """
-    held_out = calibration_crops()
+    held_out = calibration_crops(name)
     figures = ClassifierFigures(name=name, calibration_crops=len(held_out))
-    if name == ENSEMBLE:
-        opinions = answers.opinions_of(MEMBERS, held_out)
+    if name in ENSEMBLES:
+        members = ENSEMBLES[name].members
+        opinions = answers.opinions_of(members, held_out)
         _fit(figures, answers.of_vote(list(opinions.values())), held_out.mask)
-        for subset in proper_subsets(MEMBERS):
+        for subset in proper_subsets(members):
             fitted = figures.subsets[subset_name(subset)] = CalibrationFigures()
             _fit(fitted, answers.of_vote([opinions[member] for member in subset]), held_out.mask)
     else:

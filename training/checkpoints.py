@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
+from training.architectures import Classifier
 from training.recipes import RECIPES
 from training.results import TrainingRun, describe_recipe
 from training.settings import settings
@@ -18,7 +18,7 @@ def checkpoint_path(name: str, *, joint: bool = True) -> Path:
     return settings().runs / "classifier" / name / ("last.pt" if joint else "before-joint.pt")
 
 
-def load_trained(name: str, *, joint: bool | None = None) -> nn.Module:
+def load_trained(name: str, *, joint: bool | None = None) -> Classifier:
     """The trained network in eval mode, its averaged weights loaded.
 
     Args:

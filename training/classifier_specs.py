@@ -8,7 +8,7 @@ from typing import Final
 
 from hemaserve.cells import LEAF_TYPES
 from hemaserve.imaging import PREPROCESSING_VERSION
-from training.ensemble import ENSEMBLE, VOTE, proper_subsets, subset_name
+from training.ensemble import Ensemble, proper_subsets, subset_name
 from training.results import CalibrationFigures, ClassifierFigures
 from training.triton_config import EnsembleStep, ModelSpec, TensorSpec
 from training.vote_graph import vote_inputs
@@ -18,6 +18,9 @@ BATCH: Final = 64
 
 PROBABILITIES: Final = TensorSpec("probabilities", "TYPE_FP32", (len(LEAF_TYPES),))
 OOD_SCORE: Final = TensorSpec("ood_score", "TYPE_FP32", (1,))
+
+#: Name of the output that tells what each place of a crop adds to each logit.
+EVIDENCE: Final = "evidence"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +35,20 @@ class CropSpec:
         return TensorSpec("crops", "TYPE_UINT8", (self.size, self.size, 3))
 
 
-def network_spec(figures: ClassifierFigures, title: str, digest: str, crops: CropSpec) -> ModelSpec:
-    """A single network."""
+def network_spec(
+    figures: ClassifierFigures, title: str, digest: str, crops: CropSpec, places: tuple[int, int]
+) -> ModelSpec:
+    """A single network.
+
+    Args:
+        places: rows and columns of its evidence.
+    """
     parameters = _parameters(figures, title, digest, crops)
-    return ModelSpec(figures.name, BATCH, (crops.tensor,), (PROBABILITIES, OOD_SCORE), parameters)
+    evidence = TensorSpec(EVIDENCE, "TYPE_FP32", (len(LEAF_TYPES), *places))
+    return ModelSpec(figures.name, BATCH, (crops.tensor,), (PROBABILITIES, OOD_SCORE, evidence), parameters)
 
 
-def vote_spec(figures: ClassifierFigures, members: Sequence[str], digest: str) -> ModelSpec:
+def vote_spec(figures: ClassifierFigures, ensemble: Ensemble, digest: str) -> ModelSpec:
     """The vote over the members.
 
     It carries the calibration as well, because the services cannot read the ensemble's while Triton lacks a member.
@@ -46,19 +56,17 @@ def vote_spec(figures: ClassifierFigures, members: Sequence[str], digest: str) -
     Raises:
         ValueError: it was calibrated for other members.
     """
-    opinions, scores = vote_inputs(members)
+    opinions, scores = vote_inputs(ensemble.members)
     inputs = (
         *(TensorSpec(name, PROBABILITIES.data_type, PROBABILITIES.dims) for name in opinions),
         *(TensorSpec(name, OOD_SCORE.data_type, OOD_SCORE.dims) for name in scores),
     )
-    calibration = _calibration(figures, members)
+    calibration = _calibration(figures, ensemble.members)
     parameters = {"task": "vote", **calibration, "sha256": digest, "licence": "Apache-2.0"}
-    return ModelSpec(VOTE, BATCH, inputs, (PROBABILITIES, OOD_SCORE), parameters)
+    return ModelSpec(ensemble.vote, BATCH, inputs, (PROBABILITIES, OOD_SCORE), parameters)
 
 
-def ensemble_spec(
-    figures: ClassifierFigures, members: Sequence[str], digest: str, crops: CropSpec
-) -> ModelSpec:
+def ensemble_spec(figures: ClassifierFigures, ensemble: Ensemble, digest: str, crops: CropSpec) -> ModelSpec:
     """The ensemble, which runs the members side by side and then the vote.
 
     Args:
@@ -67,14 +75,11 @@ def ensemble_spec(
     Raises:
         ValueError: the vote was calibrated for other members.
     """
-    parameters = _parameters(figures, ensemble_title(members), digest, crops) | _calibration(figures, members)
-    opinions = (TensorSpec(_opinion(member), "TYPE_FP32", PROBABILITIES.dims) for member in members)
+    parameters = _parameters(figures, ensemble.title, digest, crops)
+    parameters |= _calibration(figures, ensemble.members)
+    opinions = (TensorSpec(_opinion(member), "TYPE_FP32", PROBABILITIES.dims) for member in ensemble.members)
     outputs = (PROBABILITIES, *opinions, OOD_SCORE)
-    return ModelSpec(ENSEMBLE, BATCH, (crops.tensor,), outputs, parameters, _steps(members, crops))
-
-
-def ensemble_title(members: Sequence[str]) -> str:
-    return f"Ensemble of {', '.join(members[:-1])} and {members[-1]}"
+    return ModelSpec(ensemble.name, BATCH, (crops.tensor,), outputs, parameters, _steps(ensemble, crops))
 
 
 def _opinion(member: str) -> str:
@@ -82,17 +87,17 @@ def _opinion(member: str) -> str:
     return f"{member}_probabilities"
 
 
-def _steps(members: Sequence[str], crops: CropSpec) -> tuple[EnsembleStep, ...]:
-    said = [(_opinion(member), f"{member}_ood_score") for member in members]
+def _steps(ensemble: Ensemble, crops: CropSpec) -> tuple[EnsembleStep, ...]:
+    said = [(_opinion(member), f"{member}_ood_score") for member in ensemble.members]
     pixels = {crops.tensor.name: crops.tensor.name}
     asked = (
         EnsembleStep(member, pixels, {PROBABILITIES.name: opinion, OOD_SCORE.name: score})
-        for member, (opinion, score) in zip(members, said, strict=True)
+        for member, (opinion, score) in zip(ensemble.members, said, strict=True)
     )
-    inputs = [name for names in vote_inputs(members) for name in names]
+    inputs = [name for names in vote_inputs(ensemble.members) for name in names]
     tensors = [*(opinion for opinion, _ in said), *(score for _, score in said)]
     answers = {tensor.name: tensor.name for tensor in (PROBABILITIES, OOD_SCORE)}
-    return (*asked, EnsembleStep(VOTE, dict(zip(inputs, tensors, strict=True)), answers))
+    return (*asked, EnsembleStep(ensemble.vote, dict(zip(inputs, tensors, strict=True)), answers))
 
 
 def _parameters(figures: ClassifierFigures, title: str, digest: str, crops: CropSpec) -> dict[str, str]:

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from hemaserve import imaging
 from hemaserve.geometry import Box
 from training import datasets, sources
-from training.boxes import boxes_of
 from training.progress import track
 from training.settings import settings
+from training.tile_boxes import boxes_of
 
 #: Side of a served crop, in pixels.
 CROP_PX: Final = 96
@@ -30,8 +30,8 @@ _SERVED_RATIO: Final = 1 + 2 * CROP_MARGIN
 #: Training augments from crops with this many times a served crop's side, so that shifts and rotations find context.
 CONTEXT: Final = 1.5
 
-#: Side of such a context crop in pixels: its middle has a served crop's resolution and a tenth more.
-CONTEXT_PX: Final = 160
+#: Side of such a context crop in pixels: its middle has the resolution of a served crop of 128 px.
+CONTEXT_PX: Final = 192
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +75,12 @@ class Purpose:
         return settings().runs / "crops" / f"{name}-{self.name}-{self.size}.npy"
 
 
-SERVED: Final = Purpose("served", CROP_PX, CROP_MARGIN)
 CONTEXTUAL: Final = Purpose("context", CONTEXT_PX, (_SERVED_RATIO * CONTEXT - 1) / 2)
+
+
+def served(side: int = CROP_PX) -> Purpose:
+    """Crops of `side` px exactly as serving cuts them: what calibration and evaluation look at."""
+    return Purpose("served", side, CROP_MARGIN)
 
 
 def pbc_crops(split: str, purpose: Purpose) -> CropSet:
@@ -96,11 +100,6 @@ def bccd_crops(split: str, purpose: Purpose) -> CropSet:
     return CropSet(
         cut(f"bccd-{split}", places, purpose), datasets.leaf_mask([cell.cell_type for cell in labelled])
     )
-
-
-def served_crops(split: str) -> CropSet:
-    """The PBC crops exactly as serving cuts them: what calibration and evaluation look at."""
-    return pbc_crops(split, SERVED)
 
 
 def cut(name: str, places: Sequence[tuple[Path, Box | None]], purpose: Purpose) -> NDArray[np.uint8]:
@@ -131,5 +130,5 @@ def cut(name: str, places: Sequence[tuple[Path, Box | None]], purpose: Purpose) 
 
 def forget(name: str) -> None:
     """Remove a set's crops, because the boxes they were cut around have changed."""
-    for purpose in (SERVED, CONTEXTUAL):
-        purpose.path(name).unlink(missing_ok=True)
+    for path in (settings().runs / "crops").glob(f"{name}-*.npy"):
+        path.unlink()

@@ -12,8 +12,9 @@ from hemaserve.cells import LEAF_TYPES, PRIMARY_TYPES, UnidentifiedReason
 from hemaserve.evaluation import metrics
 from training import abstention, answers, datasets, scores, source_figures
 from training.answers import Answers
-from training.crops import CropSet, served_crops
-from training.ensemble import ENSEMBLE, MEMBERS, proper_subsets, subset_name
+from training.crops import CropSet
+from training.ensemble import ENSEMBLES, proper_subsets, subset_name
+from training.recipes import MOONEY, RECIPES
 from training.results import CalibrationFigures, ClassifierFigures, TypeFigures
 
 log = logging.getLogger(__name__)
@@ -29,11 +30,12 @@ def evaluate(name: str) -> ClassifierFigures:
     to both limits, the threshold. The ensemble's subsets get their own.
     """
     figures = ClassifierFigures.read(name)
-    crops = served_crops("val")
-    if name == ENSEMBLE:
-        opinions = answers.opinions_of(MEMBERS, crops)
+    crops = validation_crops(name)
+    if name in ENSEMBLES:
+        members = ENSEMBLES[name].members
+        opinions = answers.opinions_of(members, crops)
         said = answers.of_vote(list(opinions.values()))
-        for subset in proper_subsets(MEMBERS):
+        for subset in proper_subsets(members):
             subset_answers = answers.of_vote([opinions[member] for member in subset])
             choose(figures.subsets[subset_name(subset)], subset_answers, crops)
     else:
@@ -51,10 +53,18 @@ def evaluate(name: str) -> ClassifierFigures:
         for index, cell_type in enumerate(PRIMARY_TYPES)
     }
     _fill_leaves(figures, probabilities, crops, identified)
-    figures.sources = {"bccd": source_figures.bccd(figures)}
+    # Mooney's fields are BCCD's: that set is no stranger to networks that learned from them.
+    if name not in [recipe.name for recipe in MOONEY]:
+        figures.sources = {"bccd": source_figures.bccd(figures, crops.crops.shape[1])}
     figures.write()
     log.info("%s", figures.model_dump_json(include={*CalibrationFigures.model_fields}))
     return figures
+
+
+def validation_crops(name: str) -> CropSet:
+    """The served crops that measure a network, or an ensemble."""
+    recipe = RECIPES[answers.recipe_of(name)]
+    return recipe.task.validation(recipe.side_px)
 
 
 def choose(figures: CalibrationFigures, said: Answers, crops: CropSet) -> NDArray[np.bool_]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,21 +11,20 @@ import torch
 from hemaserve.cells import LEAF_TYPES
 from hemaserve.imaging import PREPROCESSING_VERSION
 from training import cards, detector, onnx_graph, triton_config
-from training.architectures import ARCHITECTURES, build
 from training.checkpoints import load_trained
 from training.classifier_specs import (
     BATCH,
+    EVIDENCE,
     OOD_SCORE,
     PROBABILITIES,
     CropSpec,
     ensemble_spec,
-    ensemble_title,
     network_spec,
     vote_spec,
 )
-from training.crops import CROP_MARGIN, CROP_PX
+from training.crops import CROP_MARGIN
 from training.detector import DetectorRecipe
-from training.ensemble import ENSEMBLE, MEMBERS, VOTE, proper_subsets, subset_name
+from training.ensemble import ENSEMBLES, Ensemble, proper_subsets, subset_name
 from training.recipes import RECIPES
 from training.results import CalibrationFigures, ClassifierFigures, DetectorFigures, ScreenFigures
 from training.screen import CELL_TASK
@@ -41,8 +39,6 @@ FIELD_BATCH = 16
 #: SPDX's way to name terms that have no identifier: what may be done with the images that it was trained on.
 SCREEN_LICENCE = "LicenseRef-research-use"
 
-_CROPS = CropSpec(CROP_PX, CROP_MARGIN)
-
 #: Of networks with random weights, which have nothing that limits could be chosen from.
 _UNTRAINED = CalibrationFigures(ood_limit=3.0, disagreement_limit=0.5)
 
@@ -51,48 +47,58 @@ def export_classifier(name: str, *, untrained: bool = False) -> Path:
     """Export one network with its calibration inside. `untrained` stands in where there are no weights."""
     unmeasured = ClassifierFigures(name=name, ood_limit=_UNTRAINED.ood_limit)
     figures = unmeasured if untrained else ClassifierFigures.read(name)
-    network = build(name).eval() if untrained else load_trained(name)
+    recipe = RECIPES[name]
+    network = recipe.build().eval() if untrained else load_trained(name)
+    crops = CropSpec(recipe.side_px, CROP_MARGIN)
     folder = settings().model_repository / name
     path = folder / "1" / "model.onnx"
     served = onnx_graph.ServedClassifier(
         network, figures.temperature, figures.energy_mean, figures.energy_deviation
     )
-    outputs = [PROBABILITIES.name, OOD_SCORE.name]
-    onnx_graph.export(served, path, side=CROP_PX, input_name=_CROPS.tensor.name, output_names=outputs)
+    onnx_graph.export(
+        served,
+        path,
+        side=recipe.side_px,
+        input_name=crops.tensor.name,
+        output_names=[PROBABILITIES.name, OOD_SCORE.name, EVIDENCE],
+        storage=recipe.storage,
+    )
     digest = onnx_graph.sha256(path)
-    title = ARCHITECTURES[name].title
-    triton_config.write(network_spec(figures, title, digest, _CROPS), folder)
-    cards.write_classifier(folder, figures, title, digest)
+    places = onnx_graph.places(path, EVIDENCE)
+    triton_config.write(network_spec(figures, recipe.title, digest, crops, places), folder)
+    cards.write_classifier(folder, figures, recipe.title, digest)
     return path
 
 
-def export_ensemble(*, untrained: bool = False) -> Path:
+def export_ensemble(name: str, *, untrained: bool = False) -> Path:
     """Export the vote, and the ensemble that runs the members side by side and then votes."""
-    figures = _untrained_ensemble(MEMBERS) if untrained else ClassifierFigures.read(ENSEMBLE)
-    folder = settings().model_repository / VOTE
+    ensemble = ENSEMBLES[name]
+    figures = _untrained_ensemble(ensemble) if untrained else ClassifierFigures.read(name)
+    folder = settings().model_repository / ensemble.vote
     path = folder / "1" / "model.onnx"
-    export_vote(path, MEMBERS, len(LEAF_TYPES), figures.temperature)
+    export_vote(path, ensemble.members, len(LEAF_TYPES), figures.temperature)
     digest = onnx_graph.sha256(path)
-    triton_config.write(vote_spec(figures, MEMBERS, digest), folder)
+    triton_config.write(vote_spec(figures, ensemble, digest), folder)
     cards.write_vote(folder, figures, digest)
 
-    folder = settings().model_repository / ENSEMBLE
-    triton_config.write(ensemble_spec(figures, MEMBERS, digest, _CROPS), folder)
+    folder = settings().model_repository / name
+    crops = CropSpec(RECIPES[ensemble.members[0]].side_px, CROP_MARGIN)
+    triton_config.write(ensemble_spec(figures, ensemble, digest, crops), folder)
     # Triton wants a version folder even where a model has no file, and git keeps no empty folders.
     (folder / "1").mkdir(exist_ok=True)
     (folder / "1" / ".gitkeep").touch()
-    cards.write_classifier(folder, figures, ensemble_title(MEMBERS), digest)
+    cards.write_classifier(folder, figures, ensemble.title, digest)
     return path
 
 
-def _untrained_ensemble(members: Sequence[str]) -> ClassifierFigures:
+def _untrained_ensemble(ensemble: Ensemble) -> ClassifierFigures:
     subsets = {
         subset_name(subset): _UNTRAINED.model_copy(
             update={} if len(subset) > 1 else {"disagreement_limit": None}
         )
-        for subset in proper_subsets(members)
+        for subset in proper_subsets(ensemble.members)
     }
-    return ClassifierFigures(name=ENSEMBLE, subsets=subsets, **_UNTRAINED.model_dump())
+    return ClassifierFigures(name=ensemble.name, subsets=subsets, **_UNTRAINED.model_dump())
 
 
 def export_screen(name: str, *, untrained: bool = False) -> Path:
@@ -100,7 +106,7 @@ def export_screen(name: str, *, untrained: bool = False) -> Path:
     figures = ScreenFigures(name=name) if untrained else ScreenFigures.read(name)
     recipe = RECIPES[name]
     classes = recipe.task.classes
-    network = build(name, len(classes)).eval() if untrained else load_trained(name)
+    network = recipe.build().eval() if untrained else load_trained(name)
     of_cells = recipe.task is CELL_TASK
     crops = CropSpec(recipe.side_px, CROP_MARGIN)
     images = crops.tensor if of_cells else replace(crops.tensor, name="fields")
@@ -114,7 +120,7 @@ def export_screen(name: str, *, untrained: bool = False) -> Path:
         output_names=[PROBABILITIES.name],
     )
     digest = onnx_graph.sha256(path)
-    title = ARCHITECTURES[name].title
+    title = recipe.title
     parameters = {
         "task": "screen_cell" if of_cells else "screen_field",
         "title": title,

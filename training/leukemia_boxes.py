@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Final
 
 from hemaserve.cells import Kind
-from hemaserve.client import DEFAULT_ADDRESS, Acquisition, Client
 from hemaserve.geometry import Box
 from hemaserve.imaging import touches_scale_bar
 from training.progress import track
@@ -42,7 +41,7 @@ def leukemia_boxes(split: str) -> list[tuple[LabelledLeukemiaField, Box]]:
     return [(field, Box(*corners)) for field in _chosen(split) for corners in stored[_key(field)]]
 
 
-def find_boxes(split: str, address: str = DEFAULT_ADDRESS) -> int:
+def find_boxes(split: str, address: str) -> int:
     """Ask the running services for the white cells of fields of a split; returns how many there are.
 
     Cells that touch the burned-in scale bar are left out: it goes with the class.
@@ -55,6 +54,9 @@ def find_boxes(split: str, address: str = DEFAULT_ADDRESS) -> int:
 
 
 async def _ask(fields: list[LabelledLeukemiaField], address: str) -> dict[str, list[list[float]]]:
+    # Who only reads what was found needs no client.
+    from hemaserve.client import Acquisition, Client  # noqa: PLC0415
+
     found: dict[str, list[list[float]]] = {}
     async with Client(address, timeout_s=120) as client:
         room = asyncio.Semaphore(_IN_FLIGHT)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import onnxruntime
 import torch
 from numpy.typing import NDArray
 from torch import nn
-
-from training.architectures import Standardise
 
 _BATCH = 128
 
@@ -15,13 +16,31 @@ _BATCH = 128
 @torch.inference_mode()
 def predict_logits(network: nn.Module, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
     """uint8 [N, S, S, 3] RGB crops to float32 [N, leaves] logits."""
-    standardise, device = Standardise(), next(network.parameters()).device
+    device = next(network.parameters()).device
     rows = []
     for start in range(0, len(crops), _BATCH):
         pixels = torch.from_numpy(np.array(crops[start : start + _BATCH])).to(device)
         # NHWC memory seen as NCHW is what PyTorch calls channels last: nothing is copied.
-        rows.append(network(standardise(pixels.permute(0, 3, 1, 2))).float().cpu().numpy())
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            rows.append(network(pixels.permute(0, 3, 1, 2)).float().cpu().numpy())
     return np.concatenate(rows)
+
+
+def predict_exported(path: Path, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """uint8 [N, S, S, 3] RGB crops to the probabilities [N, leaves] and scores [N] of an exported classifier.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist, and the network was not trained here")
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    rows = [
+        session.run(["probabilities", "ood_score"], {"crops": np.array(crops[start : start + _BATCH])})
+        for start in range(0, len(crops), _BATCH)
+    ]
+    probabilities, scores = (np.concatenate(part).astype(np.float64) for part in zip(*rows, strict=True))
+    return probabilities, scores[:, 0]
 
 
 def softmax(logits: NDArray[np.float32], temperature: float = 1.0) -> NDArray[np.float64]:

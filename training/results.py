@@ -56,6 +56,9 @@ class TrainingRun(BaseModel):
     device: str = "cpu"
     """``cpu`` or ``cuda``."""
 
+    parameters: int = 0
+    """Numbers that the network has learned; 0 where an older run did not say."""
+
     recipe: dict[str, str] = Field(default_factory=dict)
     """What the network was trained by, see `describe_recipe`."""
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hemaserve import imaging
 from training import crops
-from training.crops import CONTEXTUAL, SERVED, CropSet, Purpose
+from training.crops import CONTEXTUAL, CropSet, Purpose, served
 from training.leukemia_boxes import leukemia_boxes
 from training.settings import settings
 from training.sources import LEUKEMIA_CLASSES, LabelledLeukemiaField, leukemia_fields
@@ -57,19 +57,21 @@ def cells(split: str, purpose: Purpose) -> CropSet:
     return CropSet(crops.cut(f"leukemia-{split}", places, purpose), mask)
 
 
-def _field_lesson() -> Lesson:
+def _field_lesson(side: int) -> Lesson:  # noqa: ARG001 - fields have one size
     everything = fields("train")
     out = _kept_out_rows(leukemia_fields("train"))
     return Lesson(everything.where(~out), None, everything.where(out))
 
 
-def _cell_lesson() -> Lesson:
+def _cell_lesson(side: int) -> Lesson:
     out = _kept_out_rows([field for field, _ in leukemia_boxes("train")])
     tiles = crops.pbc_crops("train", CONTEXTUAL)
     chosen = np.random.default_rng(settings().seed).choice(len(tiles), _PBC_CELLS, replace=False)
     negatives = CropSet(tiles.crops[np.sort(chosen)], np.tile([True, False], (_PBC_CELLS, 1)))
     return Lesson(
-        cells("train", CONTEXTUAL).where(~out).joined(negatives), None, cells("train", SERVED).where(out)
+        cells("train", CONTEXTUAL).where(~out).joined(negatives),
+        None,
+        cells("train", served(side)).where(out),
     )
 
 
@@ -78,8 +80,16 @@ def _kept_out_rows(labelled: list[LabelledLeukemiaField]) -> NDArray[np.bool_]:
 
 
 FIELD_TASK: Final = Task(
-    LEUKEMIA_CLASSES, np.eye(len(LEUKEMIA_CLASSES), dtype=np.float32), 1.0, _field_lesson
+    LEUKEMIA_CLASSES,
+    np.eye(len(LEUKEMIA_CLASSES), dtype=np.float32),
+    1.0,
+    _field_lesson,
+    lambda side: fields("val"),  # noqa: ARG005
 )
 CELL_TASK: Final = Task(
-    CELL_CLASSES, np.eye(len(CELL_CLASSES), dtype=np.float32), crops.CONTEXT, _cell_lesson
+    CELL_CLASSES,
+    np.eye(len(CELL_CLASSES), dtype=np.float32),
+    crops.CONTEXT,
+    _cell_lesson,
+    lambda side: cells("val", served(side)),
 )

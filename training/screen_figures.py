@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 
 from hemaserve.evaluation import metrics
 from hemaserve.evaluation.extra import exact_interval
-from training import scores, screen
+from training import scores
 from training.calibrate import fit_temperature
 from training.checkpoints import load_trained, training_run
-from training.crops import SERVED, CropSet
 from training.predict import predict_logits, softmax
 from training.recipes import RECIPES
 from training.results import ScreenFigures
@@ -27,7 +26,8 @@ TARGET_SENSITIVITY: Final = {"leukemia_field": 0.995, "leukemia_cell": 0.98}
 
 def calibrate(name: str) -> ScreenFigures:
     """Fit the temperature on the images kept out of training."""
-    held_out = RECIPES[name].task.load().held_out
+    recipe = RECIPES[name]
+    held_out = recipe.task.load(recipe.side_px).held_out
     logits = predict_logits(load_trained(name), held_out.crops)
     figures = ScreenFigures(
         name=name,
@@ -43,9 +43,10 @@ def evaluate(name: str) -> ScreenFigures:
     """Fill in the figures from the validation split; the threshold is chosen on it and on the images kept out."""
     figures = ScreenFigures.read(name)
     network = load_trained(name)
-    validation = _validation(name)
+    recipe = RECIPES[name]
+    validation = recipe.task.validation(recipe.side_px)
     probabilities = softmax(predict_logits(network, validation.crops), figures.temperature)
-    held_out = RECIPES[name].task.load().held_out
+    held_out = recipe.task.load(recipe.side_px).held_out
     others = softmax(predict_logits(network, held_out.crops), figures.temperature)
     malignant, malignant_others = ~validation.mask[:, 0], ~held_out.mask[:, 0]
     figures.flag_threshold = choose_threshold(
@@ -55,7 +56,7 @@ def evaluate(name: str) -> ScreenFigures:
     )
     flagged = 1 - probabilities[:, 0] >= figures.flag_threshold
     truth, guess = validation.mask.argmax(axis=1), probabilities.argmax(axis=1)
-    figures.scores = scores.score(truth, guess, RECIPES[name].task.classes)
+    figures.scores = scores.score(truth, guess, recipe.task.classes)
     figures.sensitivity = float(flagged[malignant].mean())
     figures.sensitivity_ci95 = exact_interval(int(flagged[malignant].sum()), int(malignant.sum()))
     figures.specificity = float(1 - flagged[~malignant].mean())
@@ -82,7 +83,3 @@ def choose_threshold(
     ranked = np.sort(probability[malignant])
     missed = int((1 - target) * len(ranked))
     return float(np.clip(np.floor(ranked[missed] * 1000) / 1000, 0.001, 0.9))
-
-
-def _validation(name: str) -> CropSet:
-    return screen.fields("val") if name == "leukemia_field" else screen.cells("val", SERVED)

@@ -38,6 +38,13 @@ class Settings(BaseSettings):
     threads: int = Field(default=2, ge=1)
     """CPU threads that torch may use."""
 
+    mixed_precision: bool | None = None
+    """Whether training computes in bfloat16 where that is safe; by default on a GPU. Some CPUs gain from it too, with
+    some networks: twice the speed for plain convolutions, half of it for depthwise ones."""
+
+    save_every_s: float = 0.0
+    """Least time between two checkpoints, in seconds; by default there is one after every epoch."""
+
     without_bccd: bool = False
     """Use the networks as they were before they saw any of BCCD: the stand-in for a stranger's laboratory."""
 

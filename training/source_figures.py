@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 
 from hemaserve.cells import PRIMARY_TYPES
@@ -9,20 +11,24 @@ from hemaserve.evaluation import metrics
 from hemaserve.evaluation.extra import exact_interval
 from training import abstention, answers, datasets, scores
 from training.answers import Answers
-from training.crops import SERVED, CropSet, bccd_crops
-from training.ensemble import ENSEMBLE, MEMBERS
+from training.crops import CropSet, bccd_crops, served
+from training.ensemble import ENSEMBLES
+from training.recipes import LITERATURE, PRESETS
 from training.results import ClassifierFigures, SourceFigures
 from training.settings import settings
 
+#: Networks that never see any of the set.
+_STRANGERS: Final = frozenset(recipe.name for recipe in (*LITERATURE, *PRESETS))
 
-def bccd(figures: ClassifierFigures) -> SourceFigures:
-    """The figures on BCCD's typed cells, cut around their labelled boxes, at the calibration and limits of `figures`.
+
+def bccd(figures: ClassifierFigures, side: int) -> SourceFigures:
+    """The figures on BCCD's typed cells, cut `side` px wide, at the calibration and limits of `figures`.
 
     They are those of the validation side, or of both sides when the networks never saw any of the set.
     """
-    crops = bccd_crops("val", SERVED)
-    if settings().without_bccd:
-        crops = bccd_crops("train", SERVED).joined(crops)
+    crops = bccd_crops("val", served(side))
+    if settings().without_bccd or figures.name in _STRANGERS:
+        crops = bccd_crops("train", served(side)).joined(crops)
     return measure(figures, _answers(figures, crops), crops)
 
 
@@ -48,6 +54,7 @@ def measure(figures: ClassifierFigures, said: Answers, crops: CropSet) -> Source
 
 
 def _answers(figures: ClassifierFigures, crops: CropSet) -> Answers:
-    if figures.name == ENSEMBLE:
-        return answers.of_vote(list(answers.opinions_of(MEMBERS, crops).values()))
+    if figures.name in ENSEMBLES:
+        members = ENSEMBLES[figures.name].members
+        return answers.of_vote(list(answers.opinions_of(members, crops).values()))
     return answers.of_network(answers.logits_of(figures.name, crops), figures)

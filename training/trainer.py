@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from training.architectures import Standardise
+from training.architectures import Classifier, parameters_of
 from training.augment import Augment
 from training.checkpoints import checkpoint_path, load_trained, stored
 from training.crops import CropSet
@@ -39,47 +39,55 @@ class Trainer:
         torch.set_num_threads(settings().threads)
         self.recipe = recipe
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        wanted = settings().mixed_precision
+        self.mixed_precision = self.device.type == "cuda" if wanted is None else wanted
         self.network = recipe.build()
         if recipe.start:
             self.network.load_state_dict(stored(recipe.start)["average"])
+        if recipe.frozen:
+            self.network.requires_grad_(False)
+            self.network.head.reset_parameters()
+            self.network.head.requires_grad_(True)
         self.network.to(self.device)
         self.average = deepcopy(self.network).eval().requires_grad_(False)
-        self.standardise = Standardise()
         self.loss = TreeLoss(recipe.task.tree).to(self.device)
         self.optimizer = torch.optim.AdamW(
-            _groups(self.network, recipe.weight_decay), lr=recipe.learning_rate
+            _groups(self.network, recipe.weight_decay),
+            lr=recipe.learning_rate,
+            fused=self.device.type == "cuda",
         )
-        self.generator = torch.Generator().manual_seed(settings().seed)
+        self.generator = torch.Generator(self.device).manual_seed(settings().seed)
         self.augment = Augment(recipe.ranges, self.generator, recipe.task.context)
-        self.teacher: nn.Module | None = None
+        self.teacher: Classifier | None = None
+        self.saved_at = -math.inf
+        self.unsaved = False
         self.epoch = 0
         self.step = 0
         self.seconds = 0.0
         self.history: list[dict[str, float]] = []
 
     def fit(self, lesson: Lesson) -> None:
-        """Train on the lesson's crops: first one laboratory's, then all of them together."""
+        """Train on the lesson's crops: first one laboratory's, then, where there are any, all of them together."""
         self._resume()
         if self.epoch <= self.recipe.epochs:
             self._fit(lesson, lesson.train, _weights(lesson.train, self.recipe), self.recipe.epochs)
+            self._save_rest(len(lesson.train))
             shutil.copy(checkpoint_path(self.recipe.name), checkpoint_path(self.recipe.name, joint=False))
             # Where it gave up, the joint epochs follow as if all others had been run.
             self.epoch = self.recipe.epochs
             self.step = self.recipe.epochs * self._steps(lesson)
-        if lesson.others is None or not self.recipe.joint_epochs:
-            return
-        weights = np.concatenate(
-            [
-                _weights(lesson.train, self.recipe) * (1 - self.recipe.others_share),
-                _weights(lesson.others, self.recipe) * self.recipe.others_share,
-            ]
-        )
-        self._fit(
-            lesson, lesson.train.joined(lesson.others), weights, self.recipe.epochs + self.recipe.joint_epochs
-        )
+        train, weights = lesson.train, _weights(lesson.train, self.recipe)
+        if lesson.others is not None and self.recipe.joint_epochs:
+            share = self.recipe.others_share
+            weights = np.concatenate([weights * (1 - share), _weights(lesson.others, self.recipe) * share])
+            train = train.joined(lesson.others)
+        self._fit(lesson, train, weights, self.recipe.epochs + self.recipe.joint_epochs)
+        self._save_rest(len(train))
 
     def _fit(self, lesson: Lesson, train: CropSet, weights: NDArray[np.float64], last_epoch: int) -> None:
         steps = self._steps(lesson)
+        crops = torch.from_numpy(train.crops).to(self.device)
+        mask = torch.from_numpy(train.mask).to(self.device)
         while self.epoch < last_epoch and not self._gave_up():
             started = time.monotonic()
             side = self.recipe.side(self.epoch)
@@ -88,10 +96,12 @@ class Trainer:
                 self.teacher = load_trained(self.recipe.teacher, joint=joint).to(self.device)
             title = f"epoch {self.epoch + 1}/{self.recipe.epochs + self.recipe.joint_epochs}"
             losses = [
-                self._step(context, mask, side, steps)
-                for context, mask in self._batches(train, weights, steps, title)
+                self._step(crops[rows], mask[rows], side, steps)
+                for rows in self._batches(weights, steps, title)
             ]
+            loss = float(torch.stack(losses).mean())
             self.epoch += 1
+            self.unsaved = True
             self.seconds += time.monotonic() - started
             logits = predict_logits(self.average, lesson.held_out.crops)
             accuracy = parent_accuracy(logits, lesson.held_out.mask, self.recipe.task.tree)
@@ -99,13 +109,14 @@ class Trainer:
                 {
                     "epoch": self.epoch,
                     "side_px": side,
-                    "loss": round(sum(losses) / len(losses), 5),
+                    "loss": round(loss, 5),
                     "held_out_accuracy": round(accuracy, 5),
                     "learning_rate": self.optimizer.param_groups[0]["lr"],
                     "seconds": round(time.monotonic() - started, 1),
                 }
             )
-            self._save(len(train))
+            if time.monotonic() - self.saved_at >= settings().save_every_s:
+                self._save(len(train))
             log.info("%s: %s", self.recipe.name, self.history[-1])
 
     def _steps(self, lesson: Lesson) -> int:
@@ -118,28 +129,28 @@ class Trainer:
             return False
         return max(full[-self.recipe.patience :]) <= max(full[: -self.recipe.patience])
 
-    def _batches(
-        self, train: CropSet, weights: NDArray[np.float64], steps: int, title: str
-    ) -> Iterator[tuple[Tensor, Tensor]]:
+    def _batches(self, weights: NDArray[np.float64], steps: int, title: str) -> Iterator[Tensor]:
         drawn = torch.multinomial(
-            torch.from_numpy(weights), steps * self.recipe.batch, replacement=True, generator=self.generator
+            torch.from_numpy(weights).to(self.device),
+            steps * self.recipe.batch,
+            replacement=True,
+            generator=self.generator,
         )
-        for rows in track(drawn.numpy().reshape(steps, self.recipe.batch), f"{self.recipe.name} {title}"):
-            yield (
-                torch.from_numpy(train.crops[rows]).to(self.device),
-                torch.from_numpy(train.mask[rows]).to(self.device),
-            )
+        yield from track(drawn.reshape(steps, self.recipe.batch), f"{self.recipe.name} {title}")
 
-    def _step(self, context: Tensor, mask: Tensor, side: int, steps_per_epoch: int) -> float:
+    def _step(self, context: Tensor, mask: Tensor, side: int, steps_per_epoch: int) -> Tensor:
         self._schedule(steps_per_epoch)
-        crops = self.standardise(self.augment(context, side))
+        crops = self.augment(context, side)
         self.network.train()
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+        if self.recipe.frozen:
+            self.network.body.eval()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed_precision):
             logits = self.network(crops)
-            teacher_logits = None
-            if self.teacher is not None:
-                with torch.no_grad():
-                    teacher_logits = self.teacher(crops)
+        teacher_logits = None
+        if self.teacher is not None:
+            on_gpu = self.device.type == "cuda"
+            with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16, enabled=on_gpu):
+                teacher_logits = self.teacher(crops)
         loss: Tensor = self.loss(logits, mask, teacher_logits)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -147,7 +158,7 @@ class Trainer:
         self.optimizer.step()
         self.step += 1
         self._update_average()
-        return loss.item()
+        return loss.detach()
 
     def _schedule(self, steps_per_epoch: int) -> None:
         recipe = self.recipe
@@ -163,22 +174,29 @@ class Trainer:
             factor = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
         for group in self.optimizer.param_groups:
             group["lr"] = peak * factor
-        if self.step <= recipe.head_steps:
+        if recipe.head_steps and self.step <= recipe.head_steps:
             self.network.requires_grad_(self.step == recipe.head_steps)
-            _head(self.network).requires_grad_(True)
+            self.network.head.requires_grad_(True)
 
     @torch.no_grad()
     def _update_average(self) -> None:
         # Early on the average follows quickly, so that it does not remember the initialisation.
         decay = min(self.recipe.ema, (1 + self.step) / (10 + self.step))
-        source = self.network.state_dict()
-        for name, value in self.average.state_dict().items():
-            if value.is_floating_point():
-                value.lerp_(source[name], 1 - decay)
-            else:
-                value.copy_(source[name])
+        averages, current = self.average.state_dict(), self.network.state_dict()
+        floating = [name for name, value in averages.items() if value.is_floating_point()]
+        torch._foreach_lerp_(
+            [averages[name] for name in floating], [current[name] for name in floating], 1 - decay
+        )
+        for name in averages.keys() - floating:
+            averages[name].copy_(current[name])
+
+    def _save_rest(self, crops: int) -> None:
+        if self.unsaved:
+            self._save(crops)
 
     def _save(self, crops: int) -> None:
+        self.unsaved = False
+        self.saved_at = time.monotonic()
         run = TrainingRun(
             epochs=len(self.history),
             seconds=round(self.seconds, 1),
@@ -186,6 +204,7 @@ class Trainer:
             threads=settings().threads,
             seed=settings().seed,
             device=self.device.type,
+            parameters=parameters_of(self.network),
         )
         checkpoint = {
             "epoch": self.epoch,
@@ -225,7 +244,7 @@ def train(recipe: Recipe, resume: bool = True) -> None:
     if not resume:
         for joint in (True, False):
             checkpoint_path(recipe.name, joint=joint).unlink(missing_ok=True)
-    Trainer(recipe).fit(recipe.task.load())
+    Trainer(recipe).fit(recipe.task.load(recipe.side_px))
 
 
 def _weights(crops: CropSet, recipe: Recipe) -> NDArray[np.float64]:
@@ -235,12 +254,7 @@ def _weights(crops: CropSet, recipe: Recipe) -> NDArray[np.float64]:
     return np.asarray(weights / weights.sum())
 
 
-def _head(network: nn.Module) -> nn.Module:
-    """The last layer with weights of its own."""
-    return [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
-
-
-def _groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+def _groups(network: Classifier, weight_decay: float) -> list[dict[str, Any]]:
     """Weights decay; biases, norms, scales and positions do not."""
     decayed = [p for name, p in network.named_parameters() if p.ndim > 1 and "position" not in name]
     others = [p for name, p in network.named_parameters() if p.ndim <= 1 or "position" in name]

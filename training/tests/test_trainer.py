@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from training import checkpoints, trainer
-from training.architectures import Architecture
+from training.architectures import Architecture, Classifier
 from training.checkpoints import checkpoint_path, load_trained, training_run
 from training.crops import CropSet
 from training.recipes import Recipe
@@ -19,16 +19,10 @@ from training.trainer import Trainer, train
 _CLASSES = ("dark", "bright")
 
 
-class _Tiny(nn.Module):
+def _tiny(classes: int, side: int) -> Classifier:
     """Everything that a resumed run could get wrong: batch statistics, dropout, and a head of its own."""
-
-    def __init__(self, classes: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.3))
-        self.head = nn.Linear(4, classes)
-
-    def forward(self, x):
-        return self.head(self.body(x).mean(dim=(2, 3)))
+    body = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.3))
+    return Classifier(body, 4, classes, dropout=0.0)
 
 
 def _crops(count: int, side: int, seed: int = 0) -> CropSet:
@@ -42,11 +36,11 @@ def _crops(count: int, side: int, seed: int = 0) -> CropSet:
     return CropSet(pixels.astype(np.uint8), np.stack([~bright, bright], axis=1))
 
 
-def _lesson(others: bool = True) -> Lesson:
-    return Lesson(_crops(32, 24), _crops(8, 24, seed=1) if others else None, _crops(10, 16, seed=2))
+def _lesson(side: int = 16, others: bool = True) -> Lesson:
+    return Lesson(_crops(32, 24), _crops(8, 24, seed=1) if others else None, _crops(10, side, seed=2))
 
 
-_TASK = Task(_CLASSES, np.eye(2, dtype=np.float32), 1.5, _lesson)
+_TASK = Task(_CLASSES, np.eye(2, dtype=np.float32), 1.5, _lesson, lambda side: _crops(10, side, seed=3))
 _RECIPE = Recipe("tiny", epochs=3, joint_epochs=2, small_px=12, side_px=16, task=_TASK, batch=8, head_steps=6)
 
 MakeTrainer = Callable[..., Trainer]
@@ -55,7 +49,7 @@ MakeTrainer = Callable[..., Trainer]
 @pytest.fixture(autouse=True)
 def tiny(place, monkeypatch):
     """An architecture and a recipe of seconds, in place of those of hours."""
-    known = {"tiny": Architecture("tiny", "Tiny", _Tiny), "other": Architecture("other", "Other", _Tiny)}
+    known = {"tiny": Architecture("tiny", "Tiny", _tiny), "other": Architecture("other", "Other", _tiny)}
     monkeypatch.setattr("training.architectures.ARCHITECTURES", known)
     monkeypatch.setattr(checkpoints, "RECIPES", {"tiny": _RECIPE, "other": replace(_RECIPE, name="other")})
 
@@ -151,10 +145,12 @@ def test_the_network_from_before_the_joint_epochs_is_kept_and_never_saw_the_othe
     assert (served.head.weight != before.head.weight).any()
 
 
-def test_a_task_of_one_laboratory_has_no_joint_epochs():
-    task = replace(_TASK, load=lambda: _lesson(others=False))
+def test_a_task_of_one_laboratory_goes_on_with_its_own_crops_by_the_second_schedule():
+    task = replace(_TASK, load=lambda side: _lesson(side, others=False))
     train(replace(_RECIPE, task=task))
-    assert len(_state()["history"]) == _RECIPE.epochs
+    history = _state()["history"]
+    assert len(history) == _RECIPE.epochs + _RECIPE.joint_epochs
+    assert history[-1]["learning_rate"] < 0.1 * _RECIPE.joint_rate * _RECIPE.learning_rate
 
 
 def test_only_the_head_learns_in_the_first_steps():

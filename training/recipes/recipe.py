@@ -1,15 +1,11 @@
-"""How each classifier and each network of the leukemia screen is trained."""
+"""What there is to decide about the training of one network."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
 
-from torch import nn
-
-from training import screen
-from training.architectures import build
-from training.augment import FIELD_RANGES, Ranges
+from training.architectures import ARCHITECTURES, Classifier, build
+from training.augment import Ranges
 from training.crops import CROP_PX
 from training.tasks import TYPES, Task
 
@@ -21,12 +17,15 @@ class Recipe:
     Attributes:
         name: the run's name.
         epochs: passes over the crops of the laboratory that has most of them.
-        joint_epochs: further passes in which the other laboratories take part, with a schedule of their own.
+        joint_epochs: further passes with a schedule of their own, in which other laboratories take part where the task
+            has any.
         small_px: side of the crops in the first `small_share` of the epochs, which are faster.
         side_px: side of the crops after that: the network's own.
         task: what it learns.
         architecture: name in `ARCHITECTURES`; default: the run's.
+        normalisation: of the pixels, in `NORMALISATIONS`.
         start: name of a trained network whose weights it starts from, in place of the architecture's own.
+        frozen: whether the body stays as it starts, batch statistics included, and only a new head learns.
         head_steps: first steps in which only the last layer learns, to leave a pretrained body as it is.
         batch: crops per optimiser step.
         learning_rate: AdamW's, at the peak of the schedule.
@@ -37,6 +36,7 @@ class Recipe:
         ema: decay of the averaged weights per step.
         patience: epochs at full size without a better held-out accuracy after which the training stops.
         teacher: name of a trained network to distil from.
+        storage: of the exported weights, see `training.onnx_graph.export`.
     """
 
     name: str
@@ -47,7 +47,9 @@ class Recipe:
     side_px: int = CROP_PX
     task: Task = TYPES
     architecture: str | None = None
+    normalisation: str = "standardise"
     start: str | None = None
+    frozen: bool = False
     head_steps: int = 0
     batch: int = 64
     learning_rate: float = 2e-3
@@ -59,50 +61,18 @@ class Recipe:
     ema: float = 0.998
     patience: int = 4
     teacher: str | None = None
+    storage: str = "fp16"
     ranges: Ranges = field(default_factory=Ranges)
 
-    def build(self) -> nn.Module:
+    @property
+    def title(self) -> str:
+        """The name that people read."""
+        return f"{ARCHITECTURES[self.architecture or self.name].title}, {self.side_px} px"
+
+    def build(self) -> Classifier:
         """The network before training."""
-        return build(self.architecture or self.name, len(self.task.classes))
+        name = self.architecture or self.name
+        return build(name, len(self.task.classes), self.side_px, self.normalisation)
 
     def side(self, epoch: int) -> int:
         return self.small_px if epoch < round(self.small_share * self.epochs) else self.side_px
-
-
-RECIPES: Final = {
-    recipe.name: recipe
-    for recipe in (
-        Recipe("efficientnet", 9, small_px=64, joint_epochs=2, head_steps=60, learning_rate=8e-4),
-        Recipe("xception-base", 20, small_px=64, small_share=0.7, architecture="xception"),
-        Recipe(
-            "xception",
-            4,
-            small_px=64,
-            joint_epochs=1,
-            others_share=0.2,
-            start="xception-base",
-            teacher="efficientnet",
-        ),
-        Recipe(
-            "vit",
-            7,
-            small_px=64,
-            joint_epochs=1,
-            others_share=0.2,
-            learning_rate=8e-4,
-            teacher="efficientnet",
-        ),
-        Recipe(
-            "leukemia_field",
-            12,
-            small_px=96,
-            side_px=screen.FIELD_PX,
-            task=screen.FIELD_TASK,
-            batch=32,
-            head_steps=40,
-            learning_rate=6e-4,
-            ranges=FIELD_RANGES,
-        ),
-        Recipe("leukemia_cell", 4, small_px=64, task=screen.CELL_TASK, head_steps=40, learning_rate=6e-4),
-    )
-}

@@ -1,0 +1,50 @@
+"""How the networks of the literature are trained by our own recipe: from nothing, with the teacher's answers.
+
+They see PBC alone, so that each has one set of weights, and any other laboratory stays a stranger to it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Final
+
+from training.crops import CROP_PX
+from training.recipes.recipe import Recipe
+from training.tasks import PBC_TYPES
+
+#: Side in px of the networks that halve their maps five times: at 96 px three places a side would be left.
+_WIDE_PX: Final = 128
+
+
+def _recipe(name: str, epochs: int, side_px: int = CROP_PX, **others: Any) -> Recipe:
+    recipe = Recipe(
+        name,
+        epochs,
+        small_px=side_px,
+        side_px=side_px,
+        task=PBC_TYPES,
+        batch=128,
+        patience=epochs,
+        teacher="efficientnet-base",
+    )
+    return replace(recipe, **others)
+
+
+def _small(name: str, epochs: int, side_px: int = CROP_PX) -> Recipe:
+    """Of a network that two CPU cores can train: on small crops for most of the time."""
+    return _recipe(name, epochs, side_px, small_px=64, small_share=0.7, batch=64)
+
+
+LITERATURE: Final = (
+    _recipe("vgg19", 12, learning_rate=1e-3, storage="int8"),
+    _recipe("resnet50", 12, _WIDE_PX, storage="int8"),
+    _recipe("inceptionv3", 11, storage="int8"),
+    _recipe("efficientnet_b0", 11, _WIDE_PX, storage="int8"),
+    _recipe("efficientnet_b2", 12, _WIDE_PX),
+    _recipe("efficientnet_b3", 12, _WIDE_PX),
+    _small("unet", 11),
+    _small("squeezenet", 18),
+    # As in its paper; its dense layer has a weight for every place, so that no other size fits.
+    _small("hybrid_dense", 16, 64),
+    _small("hybrid_graph", 12),
+)
