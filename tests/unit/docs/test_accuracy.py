@@ -95,7 +95,9 @@ def documents() -> dict[str, dict]:
         seconds=1,
     )
     reasons = {UnidentifiedReason.MEMBERS_DISAGREE: 1}
-    cells = cell_report(guesses, leaves, unidentified_reasons=reasons, fallbacks=7, degraded=0, seconds=1)
+    cells = cell_report(
+        guesses, leaves, unidentified_reasons=reasons, unanswerable={}, fallbacks=7, degraded=0, seconds=1
+    )
     beliefs = tuple(each.belief for each in guesses)
     fields = fields_report([FieldTally(5, 4, 4, 3, 2, 1, 1, (), beliefs)], seconds=1)
     return {
