@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -91,15 +91,7 @@ def evaluate_each(
     to_stdout = json_file == Path("-")
     shows = [replace(show, plots=_place(show.plots, model, models, "--plots")) for model in models]
     json_files = [_place(json_file, model, models, "--json") for model in models]
-    for json_path in json_files:
-        if json_path is not None and not to_stdout:
-            if json_path.is_dir():
-                raise InvalidArgument("--json", "a folder", "a file")
-            _make_folder(json_path.parent, "--json")
-    for each in shows:
-        if each.plots is not None:
-            extra.load("matplotlib")
-            _make_folder(each.plots, "--plots")
+    _check_places(() if to_stdout else json_files, shows)
     with errors_told(address):
         evaluations = asyncio.run(watch(run, address, doing="evaluating"))
         for model, evaluation, each, json_path in zip(models, evaluations, shows, json_files, strict=False):
@@ -111,9 +103,8 @@ def evaluate_each(
                 _write(evaluation.as_json(folder), json_path)
             if evaluation.report is not None:
                 _draw(evaluation.report, each)
-        for evaluation in evaluations:
-            if evaluation.error is not None:
-                raise evaluation.error
+        if evaluations and (error := evaluations[-1].error) is not None:
+            raise error
     if any(evaluation.partial for evaluation in evaluations):
         raise typer.Exit(ExitCode.INTERRUPTED)
     if any(evaluation.failed for evaluation in evaluations):
@@ -127,6 +118,19 @@ def _place(path: Path | None, model: str | None, models: Sequence[str | None], o
     if MODEL not in str(path):
         raise InvalidArgument(option, f"{path}, with several models", f"a path with {MODEL} in it")
     return Path(str(path).replace(MODEL, str(model)))
+
+
+def _check_places(json_files: Iterable[Path | None], shows: Iterable[Show]) -> None:
+    """Find out that there is no place for the figures before the evaluation, not after it."""
+    for path in json_files:
+        if path is not None:
+            if path.is_dir():
+                raise InvalidArgument("--json", "a folder", "a file")
+            _make_folder(path.parent, "--json")
+    for show in shows:
+        if show.plots is not None:
+            extra.load("matplotlib")
+            _make_folder(show.plots, "--plots")
 
 
 def _write(figures: dict[str, Any], json_file: Path) -> None:
@@ -152,7 +156,6 @@ def _draw(report: Any, show: Show) -> None:
 
 
 def _make_folder(folder: Path, option: str) -> None:
-    """Find out that there is no place for the figures before the evaluation, not after it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

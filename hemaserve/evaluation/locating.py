@@ -1,4 +1,4 @@
-"""Where the cell of a single-cell image is: asked of the detector once, however many classifiers are asked to name it."""
+"""Where the cell of a single-cell image is: the detector is asked once, however many classifiers are to name it."""
 
 from dataclasses import dataclass
 from pathlib import Path
