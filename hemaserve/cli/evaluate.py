@@ -96,7 +96,7 @@ def cells(
         images = read_cell_folders(folder, finer=finer)
         closed = _parse_types(types)
         # The same model twice would be the same figures twice.
-        models = list(dict.fromkeys(model or [])) or [None]
+        models: list[str | None] = [*dict.fromkeys(model or [])] or [None]
         run = partial(
             evaluate_cells_by,
             images=images,
