@@ -163,7 +163,9 @@ def _mooney(presets: Results) -> Iterator[Bar]:
     ):
         for hybrid in ("hybrid_dense", "hybrid_graph"):
             name = f"{MOONEY}{hybrid}_{split}"
-            yield Bar(f"mooney, 4 types, {how}", published, f"accuracy, {name}", None, _accuracy(presets, name))
+            yield Bar(
+                f"mooney, 4 types, {how}", published, f"accuracy, {name}", None, _accuracy(presets, name)
+            )
 
 
 def _leukemia(results: Results) -> Iterator[Bar]:

@@ -195,16 +195,19 @@ def read_results(folder: Path, label: str | None = None) -> Results:
     return Results(tuple(models), found, tuple(m for m in measured if m.name in found), speed)
 
 
-def load_document(path: Path) -> Document | None:
+def load_document(path: Path, *, whole: bool = True) -> Document | None:
     """The figures in a file; None when there is none.
 
+    Args:
+        whole: whether they must be of all images.
+
     Raises:
-        SystemExit: they are of an evaluation that was stopped early.
+        SystemExit: they must, and are not, because the evaluation was stopped early.
     """
     if not path.is_file():
         return None
     document = dict(json.loads(path.read_text(encoding="utf-8")))
-    if document.get("partial"):
+    if whole and document.get("partial"):
         raise SystemExit(f"{path.name} is partial: measure it again, or delete it")
     return document
 
