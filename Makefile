@@ -67,7 +67,7 @@ release-protos: .venv/.dev ## at a release: remember the contract that later one
 bench: .venv/.dev ## measure memory and start-up of the stack, and write docs/footprint.md
 	$(BIN)/python -m benchmarks.footprint --page docs/footprint.md
 
-bench-crops: .venv/.dev ## measure crops per second of each classifier, and write them into docs/accuracy.md
+bench-crops: .venv/.dev ## measure crops per second of each classifier, and write them into the docs
 	$(BIN)/python -m benchmarks.crops_per_second --json docs/accuracy/speed.json
 	$(BIN)/python scripts/accuracy.py --render
 

@@ -1,10 +1,11 @@
 """How many crops a second each classifier names. `python -m benchmarks.crops_per_second`
 
-Starts Triton on free ports with the embedded configuration and all models of the repository, and sends each classifier
-full batches, with so many under way that no instance waits. What that could at most be is measured in turns with it:
-the same ONNX files, run by the same code with as many threads, but in this process, without Triton and without
-gRPC. Rounds are short and alternate, so that other work on the machine disturbs both alike: the ratio of the two can be
-trusted on a busy machine, the crops per second cannot.
+Starts Triton on free ports with the embedded configuration and the classifiers of the repository, and sends each of
+them batches, with so many under way that no instance waits; a batch is as large as the network takes it, but small
+enough to be done several times in a round. What that could at most be is measured in turns with it: the same ONNX
+files, run by the same code with as many threads, but in this process, without Triton and without gRPC. Rounds are short
+and go through all networks, so that other work on the machine disturbs all alike: the ratio of the two, and the order
+of the networks, can be trusted on a busy machine, the crops per second cannot.
 """
 
 import argparse
@@ -13,53 +14,34 @@ import json
 import logging
 import statistics
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-import numpy as np
 import psutil
 import structlog
-from google.protobuf import text_format
 from rich.console import Console
 from rich.table import Table
-from tritonclient.grpc import model_config_pb2
 
+from benchmarks.classifiers import (
+    CONFIG,
+    INPUT,
+    Classifier,
+    classifiers,
+    file_sizes,
+    megabytes,
+    named_classifiers,
+)
 from benchmarks.machine import cpu
-from services.triton.backends.onnxruntime.onnx_network import Network, Options, load
-from services.triton.client import Array, ModelDescription, TritonClient
+from services.triton.backends.onnxruntime.onnx_network import Network, load
+from services.triton.client import Array, TritonClient
 from services.triton.embedded import embedded_triton
 
-CONFIG = "embedded"
-TASK = "classification"
-INPUT = "crops"
-MB = 1e6
-
-
-@dataclass(frozen=True)
-class Classifier:
-    """A classifier that Triton serves, and the networks that it is made of.
-
-    Attributes:
-        name: in Triton.
-        batch: uint8 [max_batch_size, size, size, 3], what one request holds.
-        outputs: all that it answers; an ensemble in Triton answers all or nothing.
-        files: the ONNX files of its networks: one, or one for each member of an ensemble.
-        options: how the backend runs each of them.
-        instances: of each of them in Triton.
-        sources: digests of all that answers, by model.
-    """
-
-    name: str
-    batch: Array
-    outputs: tuple[str, ...]
-    files: tuple[Path, ...]
-    options: tuple[Options, ...]
-    instances: int
-    sources: dict[str, str]
+BATCHES_A_ROUND = 8
+"""At least so many batches fit into a round: what is under way when it ends is then a small part of it."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +53,8 @@ class Speed:
         in_process: crops per second of the same networks in this process.
         ratio: through Triton / in process, each round against its own.
         ratio_range: the least and the greatest of the rounds.
+        batch: crops in a request.
+        side_px: side of a crop.
         file_mb: size of its ONNX files.
         sources: digests of all that answers, by model.
     """
@@ -79,58 +63,10 @@ class Speed:
     in_process: float
     ratio: float
     ratio_range: tuple[float, float]
+    batch: int
+    side_px: int
     file_mb: float
     sources: dict[str, str]
-
-
-def classifiers(repository: Path, described: Mapping[str, ModelDescription]) -> list[Classifier]:
-    """The classifiers among the models that Triton has."""
-    return [
-        _classifier(repository, model, described)
-        for model in described.values()
-        if model.parameters.get("task") == TASK
-    ]
-
-
-def _classifier(
-    repository: Path, model: ModelDescription, described: Mapping[str, ModelDescription]
-) -> Classifier:
-    (dims,) = (entry.dims for entry in model.inputs if entry.name == INPUT)
-    networks = model.parameters["members"].split(",") if "members" in model.parameters else [model.name]
-    configs = [_embedded_config(repository / name) for name in networks]
-    # Only time is measured, and that does not depend on what is to be seen.
-    pixels = np.random.default_rng(0).integers(0, 256, (max(model.max_batch_size, 1), *dims), np.uint8)
-    return Classifier(
-        name=model.name,
-        batch=pixels,
-        outputs=tuple(entry.name for entry in model.outputs),
-        files=tuple(_onnx_file(repository / name, described[name].version) for name in networks),
-        options=tuple(Options.of({k: v.string_value for k, v in c.parameters.items()}) for c in configs),
-        instances=max(sum(group.count for group in config.instance_group) or 1 for config in configs),
-        sources={
-            name: described[name].parameters["sha256"] for name in dict.fromkeys([*networks, model.name])
-        },
-    )
-
-
-def _embedded_config(folder: Path) -> Any:
-    path = folder / "configs" / f"{CONFIG}.pbtxt"
-    text = (path if path.exists() else folder / "config.pbtxt").read_text(encoding="utf-8")
-    return text_format.Parse(text, model_config_pb2.ModelConfig())
-
-
-def _onnx_file(folder: Path, version: str) -> Path:
-    return folder / version / "model.onnx"
-
-
-def file_sizes(repository: Path, described: Mapping[str, ModelDescription]) -> dict[str, float]:
-    """Megabytes of the ONNX file of each model that has one."""
-    files = {model.name: _onnx_file(repository / model.name, model.version) for model in described.values()}
-    return {name: _megabytes([file]) for name, file in files.items() if file.is_file()}
-
-
-def _megabytes(files: Iterable[Path]) -> float:
-    return round(sum(file.stat().st_size for file in files) / MB, 2)
 
 
 async def through_triton(triton: TritonClient, classifier: Classifier, seconds: float) -> float:
@@ -140,9 +76,11 @@ async def through_triton(triton: TritonClient, classifier: Classifier, seconds: 
 
     async def keep_asking() -> None:
         nonlocal batches
-        while time.perf_counter() < end:
+        while True:
             await triton.infer(classifier.name, {INPUT: classifier.batch}, classifier.outputs)
             batches += 1
+            if time.perf_counter() >= end:
+                return
 
     started = time.perf_counter()
     await asyncio.gather(*(keep_asking() for _ in range(2 * classifier.instances)))
@@ -153,7 +91,6 @@ class InProcess:
     """The networks of a classifier in this process: as many threads as Triton has instances, side by side as there."""
 
     def __init__(self, classifier: Classifier) -> None:
-        self._batch = classifier.batch
         self._threads = classifier.instances * len(classifier.files)
         self._networks: list[list[Network]] = [
             [
@@ -163,71 +100,120 @@ class InProcess:
             for _ in range(classifier.instances)
         ]
 
-    def crops_per_second(self, seconds: float) -> float:
+    def crops_per_second(self, batch: Array, seconds: float) -> float:
         """Crops per second; a crop is done when all members of an ensemble have answered."""
         started = time.perf_counter()
         with ThreadPoolExecutor(self._threads) as members, ThreadPoolExecutor(len(self._networks)) as lanes:
 
             def keep_running(networks: Sequence[Network]) -> int:
                 batches = 0
-                while time.perf_counter() < started + seconds:
-                    answers = [members.submit(network.run, {INPUT: self._batch}) for network in networks]
+                while True:
+                    answers = [members.submit(network.run, {INPUT: batch}) for network in networks]
                     for answer in answers:
                         answer.result()
                     batches += 1
-                return batches
+                    if time.perf_counter() >= started + seconds:
+                        return batches
 
             batches = sum(lanes.map(keep_running, self._networks))
-        return batches * len(self._batch) / (time.perf_counter() - started)
+        return batches * len(batch) / (time.perf_counter() - started)
 
 
-async def measure(triton: TritonClient, classifier: Classifier, *, rounds: int, seconds: float) -> Speed:
-    """Rounds of one classifier, through Triton and in this process in turns, after one of each to warm up."""
-    ceiling = InProcess(classifier)
-    served, in_process = [], []
-    for number in range(rounds + 1):
-        through = await through_triton(triton, classifier, seconds)
-        direct = await asyncio.to_thread(ceiling.crops_per_second, seconds)
-        if number:
-            served.append(through)
-            in_process.append(direct)
-    ratios = [a / b for a, b in zip(served, in_process, strict=True)]
-    return Speed(
-        crops_per_second=round(statistics.median(served), 1),
-        in_process=round(statistics.median(in_process), 1),
-        ratio=round(statistics.median(ratios), 3),
-        ratio_range=(round(min(ratios), 3), round(max(ratios), 3)),
-        file_mb=_megabytes(classifier.files),
-        sources=classifier.sources,
-    )
+def batch_size(crops_per_second: float, seconds: float, most: int) -> int:
+    """Crops in a batch: a power of two, at most what the model takes, so that `BATCHES_A_ROUND` of them fit in a round.
+
+    Args:
+        crops_per_second: of the network, roughly.
+        seconds: length of a round.
+    """
+    fitting = crops_per_second * seconds / BATCHES_A_ROUND
+    size = 1
+    while 2 * size <= min(fitting, most):
+        size *= 2
+    return size
+
+
+@dataclass
+class Contender:
+    """A classifier under measurement, with what each round gave so far in crops per second."""
+
+    classifier: Classifier
+    ceiling: InProcess
+    served: list[float] = field(default_factory=list)
+    in_process: list[float] = field(default_factory=list)
+
+    @classmethod
+    async def ready(cls, triton: TritonClient, classifier: Classifier, seconds: float) -> Self:
+        """Loaded, warmed up on both sides, and with a batch that suits its speed."""
+        ceiling = await asyncio.to_thread(InProcess, classifier)
+        await asyncio.to_thread(ceiling.crops_per_second, classifier.batch[:1], 0)
+        few = classifier.batch[:4]
+        rate = await asyncio.to_thread(ceiling.crops_per_second, few, seconds / BATCHES_A_ROUND)
+        batch = classifier.batch[: batch_size(rate, seconds, len(classifier.batch))]
+        classifier = replace(classifier, batch=batch)
+        await asyncio.to_thread(ceiling.crops_per_second, batch, 0)
+        await through_triton(triton, classifier, 0)
+        return cls(classifier, ceiling)
+
+    async def round(self, triton: TritonClient, seconds: float) -> None:
+        """One round through Triton and one in this process."""
+        self.served.append(await through_triton(triton, self.classifier, seconds))
+        direct = await asyncio.to_thread(self.ceiling.crops_per_second, self.classifier.batch, seconds)
+        self.in_process.append(direct)
+
+    def speed(self) -> Speed:
+        """The medians of the rounds."""
+        ratios = [a / b for a, b in zip(self.served, self.in_process, strict=True)]
+        return Speed(
+            crops_per_second=round(statistics.median(self.served), 1),
+            in_process=round(statistics.median(self.in_process), 1),
+            ratio=round(statistics.median(ratios), 3),
+            ratio_range=(round(min(ratios), 3), round(max(ratios), 3)),
+            batch=len(self.classifier.batch),
+            side_px=self.classifier.batch.shape[1],
+            file_mb=megabytes(self.classifier.files),
+            sources=self.classifier.sources,
+        )
 
 
 async def measure_all(
-    repository: Path, names: Sequence[str], *, rounds: int, seconds: float
+    repository: Path, only: Sequence[str], *, rounds: int, seconds: float
 ) -> dict[str, Any]:
     """Everything about the classifiers of a repository, or about those of them that are named."""
-    with embedded_triton(repository, config_name=CONFIG) as server:
+    names = named_classifiers(repository, only)
+    # Other networks would only take memory.
+    with embedded_triton(repository, config_name=CONFIG, models=tuple(names)) as server:
         async with TritonClient(server.grpc_address) as triton:
             described = {name: await triton.model_config(name) for name in await triton.models()}
-            chosen = [c for c in classifiers(repository, described) if not names or c.name in names]
-            networks = {
-                c.name: asdict(await measure(triton, c, rounds=rounds, seconds=seconds)) for c in chosen
-            }
+            contenders = [
+                await Contender.ready(triton, classifier, seconds)
+                for classifier in classifiers(repository, names, described)
+            ]
+            for _ in range(rounds):
+                for contender in contenders:
+                    await contender.round(triton, seconds)
     return {
         "date": datetime.now(UTC).date().isoformat(),
         "cores": psutil.cpu_count(),
         "cpu": cpu(),
         "rounds": rounds,
         "seconds": seconds,
-        "networks": networks,
-        "file_mb": file_sizes(repository, described),
+        "networks": {each.classifier.name: asdict(each.speed()) for each in contenders},
+        "file_mb": file_sizes(repository),
     }
 
 
 def _table(figures: Mapping[str, Any]) -> Table:
     table = Table(title=f"{figures['cores']} cores, {figures['rounds']} rounds", title_justify="left")
     table.add_column("Network")
-    for heading in ("Crops/s through Triton", "Crops/s in process", "Ratio", "Least to greatest", "MB"):
+    for heading in (
+        "Crops/s through Triton",
+        "Crops/s in process",
+        "Ratio",
+        "Least to greatest",
+        "Batch",
+        "MB",
+    ):
         table.add_column(heading, justify="right")
     for name, speed in figures["networks"].items():
         least, greatest = speed["ratio_range"]
@@ -237,6 +223,7 @@ def _table(figures: Mapping[str, Any]) -> Table:
             f"{speed['in_process']:.0f}",
             f"{speed['ratio']:.2f}",
             f"{least:.2f} to {greatest:.2f}",
+            str(speed["batch"]),
             f"{speed['file_mb']:.1f}",
         )
     return table
@@ -250,8 +237,8 @@ def main() -> None:
     parser.add_argument(
         "--only", nargs="+", default=[], metavar="NETWORK", help="measure these classifiers only"
     )
-    parser.add_argument("--rounds", type=int, default=5, help="pairs of rounds for each network")
-    parser.add_argument("--seconds", type=float, default=3.0, help="length of a round")
+    parser.add_argument("--rounds", type=int, default=3, help="pairs of rounds for each network")
+    parser.add_argument("--seconds", type=float, default=1.0, help="length of a round")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     arguments = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))

@@ -1,12 +1,14 @@
-"""Measures a running HemaServe on the image sets and writes docs/accuracy.md; with --check, compares only.
+"""Measures a running HemaServe on the image sets, and writes docs/accuracy.md and docs/networks.md.
 
     hemaserve up --models ''                         # in another terminal; all networks, to measure them all
     python scripts/accuracy.py --data ../shared/data
-    python scripts/accuracy.py --check               # renders from docs/accuracy/*.json and compares
+    python scripts/accuracy.py --check               # writes nothing, compares the pages with the JSON files
 
-Every figure on the page comes from a JSON file below docs/accuracy, which the command printed beside it wrote. What was
-not measured is said to be not measured. `--label left-out` measures a stack whose networks were trained without bccd,
-and keeps its figures in docs/accuracy/left-out. Speed is measured by benchmarks/crops_per_second.py.
+Every figure on the pages comes from a JSON file below docs/accuracy, which the command printed beside it wrote, or from
+one below training/results, where the pages say so. What was not measured is said to be not measured. `--label left-out`
+measures a stack whose networks were trained without bccd, `--label presets` one whose networks were trained by the
+recipes of papers; their figures are kept in folders of these names. Speed is measured by
+benchmarks/crops_per_second.py.
 """
 
 import argparse
@@ -22,26 +24,51 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from accuracy_charts import Chart, charts
-from accuracy_measurements import LEFT_OUT, Document, Measurement, measurements, read_results
+from accuracy_measurements import (
+    DATA,
+    LEFT_OUT,
+    PRESETS,
+    RUNS,
+    Document,
+    Measurement,
+    load_document,
+    measurements,
+    read_results,
+    together,
+)
+from accuracy_network_chart import network_chart
+from accuracy_networks import networks, networks_page
 from accuracy_page import render
 
 from hemaserve.client import DEFAULT_ADDRESS, Client
 from hemaserve.results import as_json
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGE = ROOT / "docs" / "accuracy.md"
-RESULTS = ROOT / "docs" / "accuracy"
+DOCS = ROOT / "docs"
+RESULTS = DOCS / "accuracy"
+TRAINING = ROOT / "training" / "results"
 
 
-def rendered(results: Path) -> tuple[str, list[Chart]]:
-    """The page and its charts, made of the JSON files in `results`."""
-    served, left_out = read_results(results), read_results(results / LEFT_OUT, LEFT_OUT)
+def rendered(results: Path, training: Path) -> tuple[dict[str, str], list[Chart]]:
+    """The pages by their files' names, and the charts, made of the JSON files in `results` and `training`."""
+    served, left_out, presets = (
+        read_results(results / (label or ""), label) for label in (None, LEFT_OUT, PRESETS)
+    )
+    compared = networks(served, presets, training)
     drawn = charts(served, left_out)
-    return render(served, left_out, drawn), drawn
+    compared_chart = network_chart(compared)
+    pages = {
+        "accuracy.md": render(served, left_out, presets, drawn),
+        "networks.md": networks_page(compared, compared_chart, served, presets),
+    }
+    return pages, [*drawn, *([] if compared_chart is None else [compared_chart])]
 
 
-def measure(data: Path, address: str, label: str | None, only: Sequence[str] | None) -> list[str]:
+def measure(roots: dict[str, Path], address: str, label: str | None, only: Sequence[str] | None) -> list[str]:
     """Run the measurements against the stack at `address` and store their JSON files.
+
+    Args:
+        roots: the folders with images, by how commands call them.
 
     Returns:
         What went wrong, one line for each measurement that gave nothing.
@@ -55,19 +82,16 @@ def measure(data: Path, address: str, label: str | None, only: Sequence[str] | N
         raise SystemExit(f"there is no {', '.join(sorted(unknown))} to measure; there are {known}")
     _store(folder / "models.json", {"models": models})
     problems = []
-    for measurement in possible:
-        if only is not None and measurement.name not in only:
-            continue
-        print(measurement.shown, flush=True)
-        try:
-            document = _run(measurement, data, address)
-        except subprocess.CalledProcessError as error:
-            problems.append(
-                f"{measurement.shown} ended with exit code {error.returncode}; nothing was stored"
-            )
-            continue
-        document["date"] = datetime.now(UTC).date().isoformat()
-        _store(folder / f"{measurement.name}.json", document)
+    for group in together(m for m in possible if only is None or m.name in only):
+        print(group[0].shown, *(m.model for m in group if m.model), flush=True)
+        documents = _run(group, roots, address)
+        for measurement in group:
+            document = documents.get(measurement.name)
+            if document is None:
+                problems.append(f"{measurement.name} was not measured; nothing was stored")
+                continue
+            document["date"] = datetime.now(UTC).date().isoformat()
+            _store(folder / f"{measurement.name}.json", document)
     return problems
 
 
@@ -78,21 +102,24 @@ async def _models(address: str) -> list[Document]:
     return models
 
 
-def _run(measurement: Measurement, data: Path, address: str) -> Document:
-    """The figures of one measurement.
-
-    Raises:
-        CalledProcessError: the command failed, or could not read every image.
-    """
+def _run(group: Sequence[Measurement], roots: dict[str, Path], address: str) -> dict[str, Document]:
+    """The figures of measurements that are made together, by name; without those that lack any image."""
     beside_python = Path(sys.executable).with_name("hemaserve")
     command = str(beside_python) if beside_python.exists() else shutil.which("hemaserve")
     if command is None:
         raise SystemExit("the hemaserve command is missing: pip install -e '.[evaluate]'")
+    models = [measurement.model for measurement in group if measurement.model is not None]
+    pattern = "{model}.json" if len(models) > 1 else f"{group[0].model}.json"
     with tempfile.TemporaryDirectory() as folder:
-        json_file = Path(folder) / "figures.json"
-        arguments = measurement.command(str(data), str(json_file))
-        subprocess.run([command, *arguments, "--address", address], check=True)
-        return dict(json.loads(json_file.read_text(encoding="utf-8")))
+        root = str(roots[group[0].root])
+        arguments = group[0].command(root, f"{folder}/{pattern}", models)
+        subprocess.run([command, *arguments, "--address", address], check=False)
+        found = {m.name: load_document(Path(folder) / f"{m.model}.json", whole=False) for m in group}
+    return {name: document for name, document in found.items() if document and _complete(document)}
+
+
+def _complete(document: Document) -> bool:
+    return not (document["partial"] or document["failed"] or document["error"])
 
 
 def _store(path: Path, document: Document) -> None:
@@ -100,25 +127,29 @@ def _store(path: Path, document: Document) -> None:
 
 
 def check() -> None:
-    """Compare the page and its charts with the JSON files.
+    """Compare the pages and their charts with the JSON files.
 
     Raises:
         SystemExit: they are not current.
     """
-    page, drawn = rendered(RESULTS)
-    stale = [f"docs/accuracy/{chart.name}" for chart in drawn if not chart.is_current(RESULTS)]
-    if not PAGE.exists() or PAGE.read_text(encoding="utf-8") != page:
-        stale.insert(0, "docs/accuracy.md")
+    pages, drawn = rendered(RESULTS, TRAINING)
+    stale = [f"docs/{name}" for name, page in pages.items() if _text(DOCS / name) != page]
+    stale += [f"docs/accuracy/{chart.name}" for chart in drawn if not chart.is_current(RESULTS)]
     if stale:
         raise SystemExit(f"not current: {', '.join(stale)}; run python scripts/accuracy.py --render")
 
 
+def _text(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8") if path.exists() else None
+
+
 def write() -> None:
-    """Write the page and its charts anew."""
-    page, drawn = rendered(RESULTS)
+    """Write the pages and their charts anew."""
+    pages, drawn = rendered(RESULTS, TRAINING)
     for chart in drawn:
         chart.write(RESULTS)
-    PAGE.write_text(page, encoding="utf-8")
+    for name, page in pages.items():
+        (DOCS / name).write_text(page, encoding="utf-8")
 
 
 def main() -> None:
@@ -129,22 +160,32 @@ def main() -> None:
     parser.add_argument(
         "--data", type=Path, default=Path(data), help="the image sets; default $HEMASERVE_DATA"
     )
+    runs = os.environ.get("HEMASERVE_RUNS", str(ROOT / "training" / "runs"))
+    parser.add_argument(
+        "--runs",
+        type=Path,
+        default=Path(runs),
+        help="the factory's runs, with mooney/; default $HEMASERVE_RUNS",
+    )
     parser.add_argument("--address", default=DEFAULT_ADDRESS, help="the gateway's host:port")
     parser.add_argument(
-        "--label", choices=[LEFT_OUT], help="which networks the stack serves, if not the default ones"
+        "--label",
+        choices=[LEFT_OUT, PRESETS],
+        help="which networks the stack serves, if not the default ones",
     )
     parser.add_argument("--only", nargs="+", metavar="NAME", help="measure these again, keep the others")
-    parser.add_argument("--render", action="store_true", help="only write the page anew, from the JSON files")
     parser.add_argument(
-        "--check", action="store_true", help="write nothing; fail when the page is not current"
+        "--render", action="store_true", help="only write the pages anew, from the JSON files"
     )
+    parser.add_argument("--check", action="store_true", help="write nothing; fail when a page is not current")
     arguments = parser.parse_args()
     if arguments.check:
         check()
         return
     problems = []
     if not arguments.render:
-        problems = measure(arguments.data, arguments.address, arguments.label, arguments.only)
+        roots = {DATA: arguments.data, RUNS: arguments.runs}
+        problems = measure(roots, arguments.address, arguments.label, arguments.only)
     write()
     if problems:
         raise SystemExit("\n".join(problems))

@@ -28,13 +28,17 @@ class Chart:
         name: of its file.
         title: what it shows, for those who cannot see it.
         series: what is shown, as plain JSON values.
-        draw: puts the series on axes.
+        draw: puts the series on axes: one, or an array of them where there are several panels.
+        size: width and height in inches.
+        panels: one above the other.
     """
 
     name: str
     title: str
     series: Mapping[str, Any]
     draw: Callable[[Any, Mapping[str, Any]], None]
+    size: tuple[float, float] = (6.4, 3.8)
+    panels: int = 1
 
     @property
     def description(self) -> str:
@@ -44,8 +48,8 @@ class Chart:
     def write(self, folder: Path) -> None:
         """Draw it into a file."""
         with mpl.rc_context(STYLE):
-            figure = Figure(figsize=(6.4, 3.8), layout="constrained")
-            self.draw(figure.subplots(), self.series)
+            figure = Figure(figsize=self.size, layout="constrained")
+            self.draw(figure.subplots(self.panels, sharex=True), self.series)
             metadata = {"Date": None, "Creator": None, "Title": self.title, "Description": self.description}
             figure.savefig(folder / self.name, format="svg", metadata=metadata)
 
@@ -61,42 +65,10 @@ class Chart:
 
 def charts(results: Results, left_out: Results) -> list[Chart]:
     """The charts for which there are figures."""
-    speed, curves = _speed(results), _curves(results, left_out)
-    found = []
-    if speed:
-        found.append(Chart("speed.svg", "Accuracy on PBC against crops per second", speed, _draw_speed))
-    if curves:
-        found.append(
-            Chart("abstention.svg", "Accuracy on the rest against cells set aside", curves, _draw_curves)
-        )
-    return found
-
-
-def _speed(results: Results) -> dict[str, Any]:
-    networks = results.speed.get("networks", {})
-    documents = {name: results.get(f"cells-{name}") for name in results.classifiers}
-    return {
-        name: {
-            "crops_per_second": networks[name]["crops_per_second"],
-            "accuracy": document["accuracy"],
-            "accuracy_ci95": document["accuracy_ci95"],
-        }
-        for name, document in documents.items()
-        if document is not None and name in networks
-    }
-
-
-def _draw_speed(axes: Any, series: Mapping[str, Any]) -> None:
-    for name, point in series.items():
-        low, high = point["accuracy_ci95"]
-        accuracy = 100 * point["accuracy"]
-        error = [[accuracy - 100 * low], [100 * high - accuracy]]
-        x = point["crops_per_second"]
-        axes.errorbar([x], [accuracy], yerr=error, fmt="o", capsize=3)
-        axes.annotate(name, (x, accuracy), xytext=(6, 4), textcoords="offset points")
-    axes.set(xlabel="crops per second", ylabel="accuracy on PBC, 8 types, %")
-    # Room for the name of the fastest.
-    axes.set_xlim(0, 1.2 * max(point["crops_per_second"] for point in series.values()))
+    curves = _curves(results, left_out)
+    if not curves:
+        return []
+    return [Chart("abstention.svg", "Accuracy on the rest against cells set aside", curves, _draw_curves)]
 
 
 def _curves(results: Results, left_out: Results) -> dict[str, Any]:

@@ -1,22 +1,22 @@
 """The page docs/accuracy.md, made of the figures."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import accuracy_texts as texts
 from accuracy_bars import bars_table
 from accuracy_cells import abstention_table, cells_section
 from accuracy_charts import Chart
-from accuracy_measurements import LEFT_OUT, Document, Results
+from accuracy_measurements import LEFT_OUT, NETWORK, PRESETS, Document, Measurement, Results
 from accuracy_words import NOT_MEASURED, marked, number, percent, table
 
 
-def render(results: Results, left_out: Results, charts: Sequence[Chart]) -> str:
+def render(results: Results, left_out: Results, presets: Results, charts: Sequence[Chart]) -> str:
     """The page, of whatever was measured."""
     shown = {chart.name: f"![{chart.title}](accuracy/{chart.name})\n" for chart in charts}
     sections = [
         texts.INTRODUCTION,
-        texts.BARS + bars_table(results, left_out),
-        texts.COMPARED + _compared(results) + _under(shown.get("speed.svg")),
+        texts.BARS + bars_table(results, left_out, presets),
+        texts.COMPARED + _compared(results),
         _detections(results),
         cells_section(results),
         texts.ABSTENTION + abstention_table(results) + _under(shown.get("abstention.svg")),
@@ -26,7 +26,7 @@ def render(results: Results, left_out: Results, charts: Sequence[Chart]) -> str:
         texts.DEFINITIONS,
         texts.CAVEATS,
         _networks(results),
-        _commands(results, left_out),
+        commands_table({"default": results, LEFT_OUT: left_out, PRESETS: presets}),
     ]
     return "\n".join(sections)
 
@@ -39,7 +39,8 @@ def _compared(results: Results) -> str:
     networks = results.speed.get("networks", {})
     rows = []
     for name in results.classifiers:
-        speed, document = networks.get(name), results.get(f"cells-{name}")
+        speed = networks.get(name)
+        cells = (results.get(f"cells-{name}"), results.get(f"cells-five-types-{name}"))
         rows.append(
             [
                 marked(name, results.default_classifier),
@@ -52,12 +53,15 @@ def _compared(results: Results) -> str:
                         f"{100 * speed['ratio']:.0f}%",
                     ]
                 ),
-                NOT_MEASURED
-                if document is None
-                else percent(document["accuracy"], document["accuracy_ci95"]),
+                *(
+                    NOT_MEASURED
+                    if document is None
+                    else percent(document["accuracy"], document["accuracy_ci95"])
+                    for document in cells
+                ),
             ]
         )
-    header = ["Network", "MB", "Crops/s", "Of the ceiling", "PBC, 8 types"]
+    header = ["Network", "MB", "Crops/s", "Of the ceiling", "PBC, 8 types", "PBC, 5 types"]
     if not results.speed:
         return table(header, rows)
     speed = results.speed
@@ -224,11 +228,19 @@ def _networks(results: Results) -> str:
     return "## The networks\n\n" + table(["Name", "Title", "Version", "MB", "SHA-256"], rows)
 
 
-def _commands(results: Results, left_out: Results) -> str:
-    rows = [
-        [f"`{measurement.shown}`", networks, document["date"], document["provenance"]["software_version"]]
-        for networks, group in (("default", results), (LEFT_OUT, left_out))
-        for measurement in group.measured
-        if (document := group.get(measurement.name)) is not None
-    ]
-    return "## The commands\n\n" + table(["Command", "Networks", "Date", "HemaServe"], rows)
+def commands_table(groups: Mapping[str, Results]) -> str:
+    """Each command once, with the networks that it asked, by what the stack served."""
+    rows = []
+    for label, results in groups.items():
+        commands: dict[str, list[Measurement]] = {}
+        for measurement in results.measured:
+            commands.setdefault(measurement.shown, []).append(measurement)
+        for shown, made in commands.items():
+            documents = [results.documents[measurement.name] for measurement in made]
+            dates = sorted({document["date"] for document in documents})
+            versions = sorted({document["provenance"]["software_version"] for document in documents})
+            names = ", ".join(measurement.model for measurement in made if measurement.model is not None)
+            rows.append(
+                [f"`{shown}`", label, names, " to ".join(dates[:1] + dates[1:][-1:]), ", ".join(versions)]
+            )
+    return "## The commands\n\n" + table(["Command", "Stack", NETWORK, "Date", "HemaServe"], rows)

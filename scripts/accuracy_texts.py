@@ -11,7 +11,9 @@ are meant.
 
 Written by `scripts/accuracy.py` from the JSON files in [docs/accuracy](accuracy/), which the commands below
 wrote through the running services (gateway, detector, classifier, Triton). `$HEMASERVE_DATA` is the folder
-with the image sets. All figures are of validation sides, unless it says otherwise.
+with the image sets, `$HEMASERVE_RUNS` that of what the [factory](../training/README.md) makes on the way; the stack
+`default` serves the networks of this repository, `left-out` those trained without bccd, `presets` those trained by the
+recipes of papers. All figures are of validation sides, unless it says otherwise.
 [Evaluating on your own images](evaluation.md) says what each figure means.
 """
 
@@ -27,7 +29,8 @@ COMPARED = """\
 ## The classifiers side by side
 
 Crops per second are of full batches through Triton; *of the ceiling* is the share of what the same networks do in one
-process without Triton, measured in turns with it.
+process without Triton, measured in turns with it. With the papers' own recipes, and on a chart:
+[networks.md](networks.md).
 
 """
 
@@ -101,6 +104,9 @@ CAVEATS = """\
 - **Labels have gaps.** Some `bccd` fields lack white-cell or red-cell boxes, which counts found cells as
   false alarms; `smear_fields` has no boxes around erythroblasts and immature granulocytes. Finding those is
   not measured there. No cell of `leukemia` has a label of its own.
+- **mooney is not independent evidence.** Its images are some thirty augmentations of each of about 400 photographs,
+  from the same fields as `bccd`. Split at random, augmentations of one photograph are on both sides, and the figure
+  says little about photographs that were never seen; split by original image, it says more.
 - **The left-out laboratory is not quite a stranger.** Nothing was trained on `bccd` there, but how crops are
   standardised and augmented, and how a site profile is estimated, was chosen by figures on its cells, both sides.
   A laboratory that nobody has looked at may fare worse.

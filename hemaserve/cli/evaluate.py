@@ -8,12 +8,12 @@ import typer
 
 from hemaserve.cells import CellType, parse_cell_type
 from hemaserve.cli import options
-from hemaserve.cli.evaluating import Show, evaluate, usage_errors
+from hemaserve.cli.evaluating import Show, evaluate, evaluate_each, usage_errors
 from hemaserve.cli.exits import EXIT_CODES_HELP
 from hemaserve.client import DEFAULT_ADDRESS
 from hemaserve.evaluation import pictures, tables
 from hemaserve.evaluation.asking import IN_FLIGHT
-from hemaserve.evaluation.cells import evaluate_cells
+from hemaserve.evaluation.cells import evaluate_cells_by
 from hemaserve.evaluation.datasets import YOLO_KINDS, Finer, read_cell_folders, read_voc, read_yolo
 from hemaserve.evaluation.detections import evaluate_detections
 from hemaserve.evaluation.fields import evaluate_fields
@@ -44,8 +44,22 @@ def cells(
     folder: Folder,
     *,
     address: options.Address = DEFAULT_ADDRESS,
-    model: options.Model = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="Classification model, see `hemaserve models`. May be given several times: the cells are found "
+            "once and named by each. Default: the stack's.",
+        ),
+    ] = None,
     site_profile: options.SiteProfile = None,
+    whole: Annotated[
+        bool,
+        typer.Option(
+            "--whole", help="Every image is the crop: the whole of it is classified, and nothing is detected."
+        ),
+    ] = False,
     types: Annotated[
         str | None,
         typer.Option(
@@ -69,23 +83,32 @@ def cells(
     folder's type. Each image goes the way of a field: the detection nearest to its centre is taken; where none holds
     the centre, the middle of the image is classified and counted under `fallbacks`.
 
-    `accuracy` is the share of right best guesses over all images, identified or not. With `--finer prefix`, files
+    With `--whole` the whole image is classified instead. One that is not square is made so: its longer side becomes the
+    crop's side, and its outermost pixels are repeated.
+
+    With several `--model`, `{model}` in the paths of `--json` and `--plots` stands for each of them.
+
+    `accuracy` is the share of right best guesses over all images, identified or not; images of a type that the model
+    cannot answer are wrong, and counted under `unanswerable`. With `--finer prefix`, files
     whose names begin with a finer type (`BNE_1.png` in `neutrophil`) also tell how well leaves are told apart.
     """
     with usage_errors():
         images = read_cell_folders(folder, finer=finer)
         closed = _parse_types(types)
+        # The same model twice would be the same figures twice.
+        models: list[str | None] = [*dict.fromkeys(model or [])] or [None]
         run = partial(
-            evaluate_cells,
+            evaluate_cells_by,
             images=images,
-            model=model,
+            models=models,
             site_profile=site_profile,
             types=closed,
             finer=finer,
+            whole=whole,
             in_flight=in_flight,
         )
         show = Show(tables.cell_tables, pictures.draw_cells, plots)
-        evaluate(run, show, folder=folder, address=address, json_file=json_file)
+        evaluate_each(run, models, show, folder=folder, address=address, json_file=json_file)
 
 
 @app.command("detections", epilog=EXIT_CODES_HELP)

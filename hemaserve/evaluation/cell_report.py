@@ -29,6 +29,7 @@ class CellReport:
         leaves: how well leaves are told apart; None where no label is finer than a primary type.
         ece: expected calibration error of the primary type's probability.
         calibration: more on how honest the probabilities are.
+        unanswerable: images of types that the network cannot answer, by type; they are among the wrong ones.
         unidentified: images for which the classifier does not commit itself.
         unidentified_reasons: how many of them for which reason; one image may have several.
         accuracy_identified: right guesses among the others; None when there are none.
@@ -49,6 +50,7 @@ class CellReport:
     leaves: LeafReport | None
     ece: float
     calibration: Calibration
+    unanswerable: dict[CellType, int]
     unidentified: int
     unidentified_reasons: dict[UnidentifiedReason, int]
     accuracy_identified: float | None
@@ -65,6 +67,7 @@ def cell_report(
     leaf_guesses: Sequence[LeafGuess] = (),
     *,
     unidentified_reasons: Mapping[UnidentifiedReason, int],
+    unanswerable: Mapping[CellType, int],
     fallbacks: int,
     degraded: int,
     seconds: float,
@@ -95,6 +98,7 @@ def cell_report(
             [belief.probability for belief in beliefs], [belief.right for belief in beliefs]
         ),
         calibration=calibration(beliefs),
+        unanswerable=dict(unanswerable),
         unidentified=len(guesses) - len(identified),
         unidentified_reasons=dict(unidentified_reasons),
         accuracy_identified=identified_right / len(identified) if identified else None,

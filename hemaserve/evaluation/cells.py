@@ -1,12 +1,16 @@
-"""Evaluating on images with one cell in the middle of each, along the path that a user's field takes."""
+"""Evaluating on images with one cell in the middle of each, along the path that a user's field takes.
+
+The detector finds the cell and the classifier names it, which gives what `AnalyzeField` gives, but for several
+classifiers the detector is asked once.
+"""
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
 
-from hemaserve.cells import CellType, Kind
-from hemaserve.client import Acquisition, Client, LocatedCell
+from hemaserve.cells import CellType
+from hemaserve.client import Client, LocatedCell
 from hemaserve.client.errors import error_of
 from hemaserve.errors import InvalidArgument
 from hemaserve.evaluation import extra
@@ -26,20 +30,16 @@ from hemaserve.evaluation.datasets import CellImage, Finer
 from hemaserve.evaluation.guessing import (
     Guess,
     LeafGuess,
+    can_answer,
     check_closed_set,
     closed_guess,
     closed_truth,
     leaf_guess,
     open_guess,
 )
-from hemaserve.evaluation.matching import central_box, centred_box
+from hemaserve.evaluation.locating import CentralCell, Locator, Place, WholeImage
 from hemaserve.evaluation.outcome import Evaluation, evaluation_of
 from hemaserve.results import Classification, Priority, Provenance
-
-FALLBACK_SHARE: Final = 0.6
-"""Side of the box that is classified when no detection holds the image's centre, as a share of the shorter side."""
-
-_KINDS: Final = (Kind.WBC, Kind.PLATELET)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,49 @@ class NamedImage:
     fallback: bool
 
 
+async def evaluate_cells_by(
+    client: Client,
+    images: Sequence[CellImage],
+    *,
+    models: Sequence[str | None],
+    site_profile: str | None = None,
+    types: Sequence[CellType] = (),
+    finer: Finer | None = None,
+    whole: bool = False,
+    in_flight: int = IN_FLIGHT,
+    stop: asyncio.Event | None = None,
+    on_progress: OnProgress = lambda _done, _total: None,
+) -> list[Evaluation[CellReport]]:
+    """`evaluate_cells` by one classifier after the other; the detector is asked about each image once.
+
+    Returns:
+        An evaluation for each of the models, in order; those after one that ended early are missing.
+    """
+    locator = WholeImage() if whole else CentralCell(client)
+    evaluations: list[Evaluation[CellReport]] = []
+
+    def on_part(done: int, total: int) -> None:
+        on_progress(len(evaluations) * total + done, len(models) * total)
+
+    for model in models:
+        evaluation = await evaluate_cells(
+            client,
+            images,
+            model=model,
+            site_profile=site_profile,
+            types=types,
+            finer=finer,
+            locator=locator,
+            in_flight=in_flight,
+            stop=stop,
+            on_progress=on_part,
+        )
+        evaluations.append(evaluation)
+        if evaluation.partial:
+            break
+    return evaluations
+
+
 async def evaluate_cells(
     client: Client,
     images: Sequence[CellImage],
@@ -63,6 +106,7 @@ async def evaluate_cells(
     site_profile: str | None = None,
     types: Sequence[CellType] = (),
     finer: Finer | None = None,
+    locator: Locator | None = None,
     in_flight: int = IN_FLIGHT,
     stop: asyncio.Event | None = None,
     on_progress: OnProgress = lambda _done, _total: None,
@@ -74,6 +118,7 @@ async def evaluate_cells(
         site_profile: name of the profile that corrects the images' colours; by default none.
         types: a closed set to choose from; images of other types are left out.
         finer: where the images' finest types are from, to be told among the settings.
+        locator: says where the cell is; by default the detector is asked.
         stop: set it to end early with the figures so far.
         on_progress: told after each image how many are done of how many.
 
@@ -88,11 +133,15 @@ async def evaluate_cells(
         if not images:
             raise InvalidArgument("--types", ", ".join(closed), "types that some of the images are of")
 
+    locator = locator or CentralCell(client)
+
     async def ask(image: CellImage) -> NamedImage:
-        return await _name(client, await read_image(image.path), model, site_profile)
+        data = await read_image(image.path)
+        return await name_cell(client, data, await locator.place(image.path, data), model, site_profile)
 
     answers = await ask_all(spread(images), ask, in_flight=in_flight, stop=stop, on_progress=on_progress)
     named = [answer for _, answer in answers.answered]
+    known = {leaf for answer in named for leaf in answer.classification.leaf_probabilities}
     folder_types = frozenset(image.cell_type for image in images)
     guesses = [
         _guess(answer.classification, image.cell_type, folder_types, closed)
@@ -104,14 +153,19 @@ async def evaluate_cells(
             guesses,
             [] if closed else _leaf_guesses(answers),
             unidentified_reasons=counted_reasons(answer.classification for answer in named),
+            unanswerable=Counter(guess.truth for guess in guesses if not can_answer(known, guess.truth)),
             fallbacks=sum(answer.fallback for answer in named),
             degraded=sum(answer.classification.degraded for answer in named),
             seconds=answers.seconds,
         )
-    # A fallback's provenance names no detector, so one of a detected cell says more.
-    telling = min(named, key=lambda answer: answer.fallback, default=None)
-    settings = {"model": model, "site_profile": site_profile, "types": list(closed) or None, "finer": finer}
-    return evaluation_of(answers, report, telling.provenance if telling else None, settings)
+    settings = {
+        "model": model,
+        "site_profile": site_profile,
+        "types": list(closed) or None,
+        "finer": finer,
+        "whole": isinstance(locator, WholeImage),
+    }
+    return evaluation_of(answers, report, named[0].provenance if named else None, settings)
 
 
 def spread(images: Sequence[CellImage]) -> list[CellImage]:
@@ -139,28 +193,27 @@ def _leaf_guesses(answers: Answers[CellImage, NamedImage]) -> list[LeafGuess]:
     return [guess for guess in guesses if guess is not None]
 
 
-async def _name(client: Client, image: bytes, model: str | None, site_profile: str | None) -> NamedImage:
-    field = await client.analyze_field(
-        image,
+async def name_cell(
+    client: Client, image: bytes, place: Place, model: str | None, site_profile: str | None
+) -> NamedImage:
+    """What one image's cell is.
+
+    Raises:
+        UnusableImage: it was given no type that is known here.
+        HemaServeError: the services refuse the image, or cannot be reached.
+    """
+    (named,) = await client.classify_cells(
+        [LocatedCell(image, box=place.box)],
         model=model,
-        kinds=_KINDS,
-        acquisition=Acquisition(site_profile=site_profile or ""),
+        site_profile=site_profile,
         priority=Priority.BATCH,
         timeout_s=TIMEOUT_S,
-    )
-    if field.error is not None:
-        raise error_of(field.error)
-    index = central_box([cell.box for cell in field.cells], field.width_px, field.height_px)
-    classification = None if index is None else field.cells[index].classification
-    if classification is not None and classification.leaf_probabilities:
-        return NamedImage(classification, field.provenance, fallback=False)
-    box = centred_box(field.width_px, field.height_px, FALLBACK_SHARE)
-    located = [LocatedCell(image, box=box)]
-    (named,) = await client.classify_cells(
-        located, model=model, site_profile=site_profile, priority=Priority.BATCH, timeout_s=TIMEOUT_S
     )
     if named.error is not None:
         raise error_of(named.error)
     if named.classification is None or not named.classification.leaf_probabilities:
         raise UnusableImage("answered with no type that this version knows")
-    return NamedImage(named.classification, named.provenance, fallback=True)
+    provenance = named.provenance
+    if (found := place.provenance) is not None:
+        provenance = replace(provenance, detector=found.detector, score_thresholds=found.score_thresholds)
+    return NamedImage(named.classification, provenance, place.fallback)

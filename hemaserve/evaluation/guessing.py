@@ -1,6 +1,6 @@
 """From probabilities to the type that an image was taken for, and whether that is right. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from hemaserve.cells import CellType, belongs_to, primary_of
@@ -161,6 +161,11 @@ def check_closed_set(types: Sequence[CellType]) -> tuple[CellType, ...]:
                 "types none of which is part of another",
             )
     return unique
+
+
+def can_answer(leaves: Iterable[CellType], truth: CellType) -> bool:
+    """Whether a network that answers `leaves` can ever be right about a cell whose label is `truth`."""
+    return any(belongs_to(leaf, truth) for leaf in leaves)
 
 
 def closed_truth(folder_type: CellType, types: Sequence[CellType]) -> CellType | None:

@@ -56,6 +56,10 @@ def cell_tables(report: CellReport) -> RenderableType:
                 "accuracy of the identified",
                 percent_with_interval(report.accuracy_identified, report.accuracy_identified_ci95),
             ),
+            *(
+                (f"  {FACTS[cell_type].title}: the network cannot answer it", f"{count} wrong")
+                for cell_type, count in report.unanswerable.items()
+            ),
             ("macro F1", percent_with_interval(report.macro_f1, report.macro_f1_ci95)),
             ("unidentified", f"{report.unidentified} ({percent(report.unidentified / report.n)})"),
             *_reasons(report.unidentified_reasons),

@@ -68,3 +68,20 @@ def test_cells_are_evaluated_down_to_the_leaves(hemaserve, fields, tmp_path):
     assert figures["n"] == figures["leaves"]["n"] == figures["calibration"]["n"] == 6
     assert figures["leaves"]["band_segmented"] == 2
     assert figures["provenance"]["detector"] is not None
+
+
+def test_several_networks_are_evaluated_at_once_on_images_that_are_the_crop(hemaserve, fields, tmp_path):
+    for number, field in enumerate(fields[:3]):
+        (tmp_path / "crops" / "neutrophil").mkdir(parents=True, exist_ok=True)
+        image = Image.fromarray(field.image).crop((0, 0, 120 + 20 * number, 120))
+        image.save(tmp_path / "crops" / "neutrophil" / f"{number}.png")
+    models = ("--model", "ensemble", "--model", "vit")
+    done = hemaserve("evaluate", "cells", "crops", "--whole", *models, "--json", "{model}.json")
+    assert done.returncode == ExitCode.OK, done.stderr
+    for model in ("ensemble", "vit"):
+        figures = json.loads((tmp_path / f"{model}.json").read_text())
+        assert (figures["n"], figures["fallbacks"]) == (3, 0)
+        assert figures["settings"] | {"model": model, "whole": True} == figures["settings"]
+        assert figures["provenance"]["classifier"]["name"] == model
+        assert figures["provenance"]["detector"] is None
+        assert figures["unanswerable"] == {}

@@ -101,6 +101,7 @@ class ScriptedGateway(gateway_pb2_grpc.SmearServiceServicer):
     address: str = ""
     asked: int = 0
     fallbacks: int = 0
+    whole: int = 0
     most_at_once: int = 0
     models: set[str] = field(default_factory=set)
     refusals: int = 0
@@ -177,16 +178,24 @@ class ScriptedGateway(gateway_pb2_grpc.SmearServiceServicer):
         return gateway_pb2.AnalyzeFieldResponse(result=result)
 
     def ClassifyCells(self, request_iterator, context):
+        """What the cell in the box is scripted to be, by this model if it is scripted apart; else `middle`."""
         for request in request_iterator:
+            self.models.add(request.model)
             response = gateway_pb2.ClassifyCellsResponse()
+            response.provenance.classifier.name = request.model or "default"
             for cell in request.cells:
-                self.fallbacks += 1
                 script = json.loads(cell.image)
+                box = cell.box
+                corners = [box.x0_px, box.y0_px, box.x1_px, box.y1_px] if cell.HasField("box") else None
+                found = [each for each in script["cells"] if list(each["box"]) == corners]
+                self.whole += corners is None
+                self.fallbacks += corners is not None and not found
+                said = (found or [script["middle"]])[0]
                 named = response.cells.add(cell_id=cell.cell_id)
-                if script["middle"] is None:
+                if said is None:
                     named.error.CopyFrom(_status("IMAGE_DAMAGED"))
                 else:
-                    named.classification.CopyFrom(_classification(script["middle"]))
+                    named.classification.CopyFrom(_classification(said.get(request.model, said)))
             yield response
 
     def DetectCells(self, request, context):
@@ -195,6 +204,7 @@ class ScriptedGateway(gateway_pb2_grpc.SmearServiceServicer):
         thresholds = OWN_THRESHOLDS if own else (request.score_threshold,) * 3
         order = ("wbc", "rbc", "platelet")
         response = gateway_pb2.DetectCellsResponse(width_px=script["width"], height_px=script["height"])
+        response.provenance.detector.name = "yolo"
         response.provenance.score_thresholds.extend(thresholds)
         for index, cell in enumerate(script["cells"]):
             if cell.get("score", 0.9) >= thresholds[order.index(cell.get("kind", "wbc"))]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hemaserve.cells import CellType as T
 from hemaserve.client import Client
 from hemaserve.errors import InvalidArgument
-from hemaserve.evaluation.cells import evaluate_cells, spread
+from hemaserve.evaluation.cells import evaluate_cells, evaluate_cells_by, spread
 from hemaserve.evaluation.datasets import CellImage, Finer, read_cell_folders
 
 NEUTROPHIL = {"neutrophil_band": 0.3, "neutrophil_segmented": 0.5, "monocyte": 0.2}
@@ -206,3 +206,60 @@ def test_every_beginning_of_the_images_holds_each_type_in_its_share(types):
         begun = Counter(image.cell_type for image in order[:length])
         for cell_type, n in Counter(types).items():
             assert abs(begun[cell_type] - n * length / len(types)) <= 2
+
+
+async def test_several_models_name_the_same_cells_which_are_looked_for_once(gateway, tmp_path, write, image):
+    said = cell(MONOCYTE) | {"vit": {"probabilities": NEUTROPHIL}}
+    write("monocyte/1.png", image(cells=[said]))
+    write("monocyte/2.png", image(middle={"probabilities": MONOCYTE}))
+    steps = []
+    async with Client(gateway.address) as client:
+        evaluations = await evaluate_cells_by(
+            client,
+            read_cell_folders(tmp_path),
+            models=["xception", "vit"],
+            on_progress=lambda done, total: steps.append((done, total)),
+        )
+    assert [each.report.accuracy for each in evaluations] == [1.0, 0.5]
+    assert [each.report.fallbacks for each in evaluations] == [1, 1]
+    assert [each.settings["model"] for each in evaluations] == ["xception", "vit"]
+    assert [each.provenance.classifier.name for each in evaluations] == ["xception", "vit"]
+    assert {each.provenance.detector.name for each in evaluations} == {"yolo"}
+    assert steps == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert gateway.asked == 2
+
+
+async def test_after_a_model_that_ended_early_no_other_is_asked(gateway, tmp_path, write, image):
+    write("monocyte/1.png", image(reason="BROKEN"))
+    async with Client(gateway.address) as client:
+        evaluations = await evaluate_cells_by(client, read_cell_folders(tmp_path), models=["vit", "xception"])
+    assert [str(each.error) for each in evaluations] == ["refused: broken"]
+
+
+async def test_a_whole_image_is_classified_without_asking_the_detector(gateway, tmp_path, write, image):
+    write("monocyte/1.png", image(cells=[cell(NEUTROPHIL)], middle={"probabilities": MONOCYTE}))
+    async with Client(gateway.address) as client:
+        (evaluation,) = await evaluate_cells_by(
+            client, read_cell_folders(tmp_path), models=[None], whole=True
+        )
+    assert evaluation.report.accuracy == 1
+    assert evaluation.report.fallbacks == 0
+    assert evaluation.settings["whole"] is True
+    assert evaluation.provenance.detector is None
+    assert (gateway.asked, gateway.whole) == (0, 1)
+
+
+async def test_types_that_the_model_cannot_answer_are_told_and_wrong(gateway, tmp_path, write, image):
+    """It knows neutrophils as a whole, so it cannot be right about a band, but about any neutrophil."""
+    write("monocyte/1.png", image(cells=[cell({"monocyte": 0.9, "neutrophil": 0.1})]))
+    write("basophil/2.png", image(cells=[cell({"monocyte": 0.9, "neutrophil": 0.1})]))
+    write("neutrophil/3.png", image(cells=[cell({"monocyte": 0.1, "neutrophil": 0.9})]))
+    write("band/4.png", image(cells=[cell({"monocyte": 0.1, "neutrophil": 0.9})]))
+    async with Client(gateway.address) as client:
+        images = read_cell_folders(tmp_path)
+        report = (await evaluate_cells(client, images)).report
+        closed = (await evaluate_cells(client, images, types=[T.MONOCYTE, T.NEUTROPHIL])).report
+    assert report.unanswerable == {T.BASOPHIL: 1, T.NEUTROPHIL_BAND: 1}
+    assert report.accuracy == 0.5
+    assert closed.unanswerable == {}
+    assert (closed.n, closed.accuracy) == (3, 1.0)

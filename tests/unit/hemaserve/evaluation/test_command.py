@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -45,6 +46,32 @@ def test_json_on_standard_output_stands_alone(run, tmp_path, write, image):
     write("cells/monocyte/1.png", image(cells=[MONOCYTE]))
     result = run("cells", str(tmp_path / "cells"), "--json", "-")
     assert json.loads(result.stdout)["n"] == 1
+
+
+def test_each_of_several_models_writes_its_own_figures(run, gateway, tmp_path, write, image):
+    write("cells/monocyte/1.png", image(cells=[MONOCYTE]))
+    arguments = ("--model", "vit", "--model", "xception", "--model", "vit")
+    places = (
+        "--json",
+        str(tmp_path / "new" / "{model}.json"),
+        "--plots",
+        str(tmp_path / "{model}" / "plots"),
+    )
+    result = run("cells", str(tmp_path / "cells"), *arguments, *places)
+    assert result.exit_code == 0, result.output
+    for model in ("vit", "xception"):
+        document = json.loads((tmp_path / "new" / f"{model}.json").read_text())
+        assert document["settings"]["model"] == document["provenance"]["classifier"]["name"] == model
+        assert (tmp_path / model / "plots" / "confusion.svg").is_file()
+    assert gateway.asked == 1
+
+
+def test_types_that_the_model_cannot_answer_are_printed(run, tmp_path, write, image):
+    write("cells/monocyte/1.png", image(middle={"probabilities": {"monocyte": 1.0}}))
+    write("cells/basophil/2.png", image(middle={"probabilities": {"monocyte": 1.0}}))
+    result = run("cells", str(tmp_path / "cells"), "--whole")
+    assert result.exit_code == 0, result.output
+    assert re.search(r"Basophil: the network cannot answer it\W+1 wrong", result.stdout)
 
 
 def test_a_closed_set_is_given_by_names(run, tmp_path, write, image):
@@ -123,6 +150,9 @@ def test_images_that_could_not_be_read_are_shown(run, tmp_path, write, image):
         (["fields", "{}/cells"], "no folder 'images'"),
         (["cells", "{}/cells", "--in-flight", "0"], "--in-flight"),
         (["cells", "{}/cells", "--json", "{}/cells"], "--json"),
+        (["cells", "{}/cells", "-m", "a", "-m", "b", "--json", "{}/c.json"], "a path with {model} in it"),
+        (["cells", "{}/cells", "-m", "a", "-m", "b", "--json", "-"], "--json"),
+        (["cells", "{}/cells", "-m", "a", "-m", "b", "--plots", "{}/plots"], "--plots"),
     ],
 )
 def test_wrong_arguments_are_usage_errors(run, gateway, tmp_path, write, image, arguments, message):

@@ -29,7 +29,9 @@ def guesses():
 @pytest.fixture
 def report(guesses):
     leaves = [leaf_guess(said, leaf) for said, leaf in SAID]
-    return cell_report(guesses, [*leaves], unidentified_reasons={}, fallbacks=0, degraded=0, seconds=1.0)
+    return cell_report(
+        guesses, [*leaves], unidentified_reasons={}, unanswerable={}, fallbacks=0, degraded=0, seconds=1.0
+    )
 
 
 def words(path):
