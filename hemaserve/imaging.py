@@ -189,8 +189,8 @@ def _scale_bar_from(side: int) -> int:
 def crop_area(box: Box, width: int, height: int, *, margin: float) -> Box:
     """The square around a cell that its crop shows, in the pixels of a field of `width` x `height` px.
 
-    It is centred on the box, its side is the box's longer side plus `margin` of it on each side. It may reach beyond the
-    field.
+    It is centred on the box, its side is the box's longer side plus `margin` of it on each side. It may reach beyond
+    the field.
 
     Args:
         margin: share of the box's longer side that is added on every side, >= 0.
@@ -234,8 +234,5 @@ def cut_crop(image: RgbImage, box: Box, *, size: int, margin: float) -> RgbImage
         (0, 0),
     )
     padded = np.pad(inside, missing, mode="edge") if any(map(any, missing)) else inside
-    return resize(
-        np.ascontiguousarray(padded),
-        (size, size),
-        Box(area.x0 - left, area.y0 - top, area.x1 - left, area.y1 - top),
-    )
+    region = Box(area.x0 - left, area.y0 - top, area.x1 - left, area.y1 - top)
+    return resize(np.ascontiguousarray(padded), (size, size), region)

@@ -139,7 +139,8 @@ class Classifier:
         Raises:
             NotFound: there is no such model.
             FailedPrecondition: its answers cannot be explained.
-            InvalidArgument: the crop cannot be read, the model cannot answer the type, or there is no such site profile.
+            InvalidArgument: the crop cannot be read, the model cannot answer the type, or there is no such site
+                profile.
             DomainError: what `Networks.answer` raises.
         """
         deadline = Deadline(timeout_s)

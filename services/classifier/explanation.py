@@ -1,18 +1,19 @@
 """Which places of a crop speak for a type. Pure.
 
 A network that can be explained gives its *evidence*: for each leaf l and each place x of a grid over the crop a number
-e_l(x), so that the leaf's logit is the mean of e_l over the places, plus a constant. That is the class activation map of
-Zhou et al., Learning Deep Features for Discriminative Localization, CVPR 2016; for networks that end in an average over
-places and a linear layer, Grad-CAM (Selvaraju et al., ICCV 2017) is the same up to scale, and a transformer's tokens have
-shares of a logit likewise.
+e_l(x), so that the leaf's logit is the mean of e_l over the places, plus a constant. That is the class activation map
+of Zhou et al., Learning Deep Features for Discriminative Localization, CVPR 2016; for networks that end in an average
+over places and a linear layer, Grad-CAM (Selvaraju et al., ICCV 2017) is the same up to scale, and a transformer's
+tokens have shares of a logit likewise.
 
-What is shown is how much each place adds to the log-odds of a type, to first order. With P the summed probability of the
-type's leaves, d log(P / (1 - P)) / d logit_l is p_l / P for a leaf of the type, and -p_l / (1 - P) for any other. So
-places that speak for the type's rivals count against it, most of all for those rivals that come close.
+What is shown is how much each place adds to the log-odds of a type, to first order. With P the summed probability of
+the type's leaves, d log(P / (1 - P)) / d logit_l is p_l / P for a leaf of the type, and -p_l / (1 - P) for any other.
+So places that speak for the type's rivals count against it, most of all for those rivals that come close.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,8 @@ from hemaserve.geometry import FloatArray
 from hemaserve.heat_map import scaled
 
 _Floats = NDArray[np.float64]
+
+_ROUNDING: Final = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +60,8 @@ def explanation(
 ) -> Explanation:
     """What speaks for a type in one crop, by one network or by the members of an ensemble.
 
-    Members count alike: each one's map, made with its own probabilities, is scaled to its greatest absolute value and to
-    the finest grid among them, and the mean of these is what is shown.
+    Members count alike: each one's map, made with its own probabilities, is scaled to its greatest absolute value and
+    to the finest grid among them, and the mean of these is what is shown.
 
     Args:
         evidence: by network, float32 [leaves, h, w]; at least one.
@@ -100,14 +103,18 @@ def contributions(evidence: FloatArray, weights: _Floats) -> _Floats:
         evidence: float32 [leaves, h, w].
         weights: float64 [leaves], see `type_weights`.
     """
-    return np.asarray(np.tensordot(weights, evidence.astype(np.float64), axes=1))
+    wide = evidence.astype(np.float64)
+    sums = np.tensordot(weights, wide, axes=1)
+    # What cancels out but for float32's rounding is nothing, and must not be blown up to a map.
+    size = np.tensordot(np.abs(weights), np.abs(wide), axes=1)
+    return np.where(np.abs(sums) > _ROUNDING * size, sums, 0.0)
 
 
 def mean_map(maps: Sequence[_Floats]) -> _Floats:
     """The mean of maps float64 [h, w] of any sizes, each scaled to -1 to 1 and to the finest grid among them."""
     height = max(each.shape[0] for each in maps)
     width = max(each.shape[1] for each in maps)
-    return np.mean([_fitted(each, width, height) for each in maps], axis=0, dtype=np.float64)
+    return np.asarray(np.mean([_fitted(each, width, height) for each in maps], axis=0))
 
 
 def _fitted(values: _Floats, width: int, height: int) -> _Floats:

@@ -57,7 +57,8 @@ class ClassificationModel:
         max_batch_size: most crops that Triton takes in one request.
         thresholds: when it commits itself.
         scores_ood: whether it says how far a crop is from what it learned from.
-        evidence_grid: rows and columns of the places whose evidence it gives, see `explanation`; None when it gives none.
+        evidence_grid: rows and columns of the places whose evidence it gives, see `explanation`; None when it gives
+            none.
         members: names of the networks that vote, when it is an ensemble.
         votes: the votes of all members, and of those subsets of them that somebody has calibrated.
         loaded: False for an ensemble that Triton does not have, so that its members have to answer for it.
