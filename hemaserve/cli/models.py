@@ -43,17 +43,18 @@ async def _list(address: str) -> list[Model]:
 
 def _table(found: list[Model]) -> Table:
     table = Table(box=SIMPLE)
-    for heading in ("Name", "Ready", "Answers", "Explains", "Licence", "SHA-256", "Title"):
+    for heading in ("Name", "Ready", "Answers", "Licence", "SHA-256", "Title"):
         table.add_column(heading, no_wrap=heading in ("Name", "SHA-256"))
     for model in found:
         answers = f"{len(model.leaf_types)} types" if model.leaf_types else ", ".join(model.kinds)
+        if model.explainable:
+            answers += ", explainable"
         if model.screen_classes:
             answers = f"{model.task.value.replace('_', ' of ')}s: {', '.join(model.screen_classes)}"
         table.add_row(
             model.name + (" *" if model.is_default else ""),
             "yes" if model.ready else "[red]no[/]",
             answers,
-            "yes" if model.explainable else "",
             model.licence,
             model.source.sha256[:12],
             model.title,
