@@ -13,13 +13,14 @@ from hemaserve.heat_map import scaled
 from hemaserve.imaging import RgbImage, resize
 from hemaserve.picture import NOTICE, strip_text
 
-MEANING: Final = "Orange: what the networks went by when they gave this name, strongest where it is deepest. Not whether it is right."
+MEANING: Final = "Orange: what the networks went by for this name, most where it is deepest. Not whether the name is right."
 
 _CROP_PX: Final = 160
 _CELLS_IN_A_ROW: Final = 3
 _HEAT: Final = np.array((213, 94, 0), np.float32)
 """Vermilion of Okabe and Ito's palette, see `hemaserve.picture`; over grey it is no colour of a stain."""
 _MOST_COVERED: Final = 0.85
+_CONTRAST: Final = 0.65
 _PAPER: Final = (255, 255, 255)
 _INK: Final = (34, 34, 34)
 _PAD: Final = 6
@@ -45,7 +46,9 @@ class ShownCell:
 def overlay(crop: RgbImage, heat: FloatArray) -> RgbImage:
     """A crop in grey, uint8 [size, size, 3] as the crop is, coloured the more the greater the map is there."""
     size = len(crop)
-    grey = np.asarray(Image.fromarray(crop).convert("L"), np.float32)[..., None]
+    # Lightened, because the colour would be lost on a dark nucleus.
+    dark = 255 - np.asarray(Image.fromarray(crop).convert("L"), np.float32)[..., None]
+    grey = 255 - _CONTRAST * dark
     covered = _MOST_COVERED * np.clip(scaled(heat, size, size), 0, 1)[..., None]
     return np.asarray((grey * (1 - covered) + _HEAT * covered).round(), np.uint8)
 

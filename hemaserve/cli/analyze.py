@@ -14,12 +14,13 @@ from hemaserve.cli import options
 from hemaserve.cli.analysis import Analysis, analyze_files, write_pictures
 from hemaserve.cli.console import err, out
 from hemaserve.cli.exits import ExitCode, errors_told
-from hemaserve.cli.explaining import check_explainable, write_explanations
+from hemaserve.cli.explaining import check_explainable, explain_cells, write_explanations
 from hemaserve.cli.profiles import check_profile
 from hemaserve.cli.report import print_smear
 from hemaserve.cli.screen import print_screen
 from hemaserve.cli.unidentified import print_unidentified
 from hemaserve.client import DEFAULT_ADDRESS, Client
+from hemaserve.explanation_sheet import ShownCell
 from hemaserve.paths import NoImages, image_files
 from hemaserve.results import CropEncoding
 
@@ -101,7 +102,8 @@ def analyze(  # noqa: PLR0917 - each is an option
     try:
         if explain and picture is not None:
             with errors_told(address), errors_of_writing():
-                analysis = asyncio.run(_explain(address, analysis, picture, model, site_profile))
+                explained = asyncio.run(_explain(address, analysis, model, site_profile))
+                analysis = write_explanations(analysis, explained, picture)
     finally:  # what was found is not lost with its explanation
         write_outputs(analysis, json_file=json_file, picture=picture)
     if analysis.failed:
@@ -123,7 +125,7 @@ def write_outputs(analysis: Analysis, *, json_file: Path | None, picture: Path |
                 json_file.parent.mkdir(parents=True, exist_ok=True)
                 json_file.write_text(text + "\n", encoding="utf-8")
         if picture is not None:
-            written = write_pictures(analysis, picture)
+            written = [*write_pictures(analysis, picture), *analysis.explanations.values()]
             err.print(
                 f"{len(written)} picture{'' if len(written) == 1 else 's'} in {picture}", highlight=False
             )
@@ -178,7 +180,7 @@ async def _analyze(
 
 
 async def _explain(
-    address: str, analysis: Analysis, folder: Path, model: str | None, site_profile: str | None
-) -> Analysis:
+    address: str, analysis: Analysis, model: str | None, site_profile: str | None
+) -> dict[str, list[ShownCell]]:
     async with Client(address) as client:
-        return await write_explanations(client, analysis, folder, model=model, site_profile=site_profile)
+        return await explain_cells(client, analysis, model=model, site_profile=site_profile)
