@@ -13,7 +13,9 @@ from hemaserve.heat_map import scaled
 from hemaserve.imaging import RgbImage, resize
 from hemaserve.picture import NOTICE, strip_text
 
-MEANING: Final = "Orange: what the networks went by for this name, most where it is deepest. Not whether the name is right."
+MEANING: Final = (
+    "Orange: what the networks went by for this name, most where it is deepest. Not whether it is right."
+)
 
 _CROP_PX: Final = 160
 _CELLS_IN_A_ROW: Final = 3
