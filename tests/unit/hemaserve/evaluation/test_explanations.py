@@ -22,6 +22,7 @@ from hemaserve.evaluation.explanation_report import (
     log_odds,
     type_probability,
 )
+from hemaserve.heat_map import scaled
 from hemaserve.imaging import decode
 from hemaserve.v1 import cells_pb2, gateway_pb2, gateway_pb2_grpc
 
@@ -52,7 +53,7 @@ def test_every_blot_takes_the_same_share(seed, grid, size):
 @given(SEED, GRID, SIZE)
 def test_what_is_marked_most_is_hotter_than_all_else_and_the_least_is_colder(seed, grid, size):
     heat = heat_map(seed, grid)
-    pixels = blotting.scaled(heat, size, size)
+    pixels = scaled(heat, size, size)
     random = np.random.default_rng(seed)
     most, least = blotting.most_marked(heat, size, random), blotting.least_marked(heat, size, random)
     assert pixels[most].min() >= pixels[~most].max()

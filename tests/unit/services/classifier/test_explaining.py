@@ -33,6 +33,11 @@ async def classifier(explaining_triton, tmp_path, monkeypatch):
         metrics_listen="127.0.0.1:0",
         site_profiles=tmp_path,
         default_members=("xception", "vit"),
+    )
+    application = ClassifierApplication(settings, explaining_triton)
+    async with (
+        running(application, settings, name="classifier") as server,
+        open_channel(server.address) as channel,
     ):
         yield classifier_pb2_grpc.ClassifierServiceStub(channel)
 
