@@ -68,3 +68,20 @@ def test_cells_are_evaluated_down_to_the_leaves(hemaserve, fields, tmp_path):
     assert figures["n"] == figures["leaves"]["n"] == figures["calibration"]["n"] == 6
     assert figures["leaves"]["band_segmented"] == 2
     assert figures["provenance"]["detector"] is not None
+
+
+def test_explanations_are_evaluated(hemaserve, fields, tmp_path):
+    for number, field in enumerate(fields):
+        cell = next(cell for cell in field.cells if cell.kind is Kind.WBC)
+        folder = tmp_path / "cells" / cell.cell_type
+        folder.mkdir(parents=True, exist_ok=True)
+        x, y = cell.box.center
+        around = (x - 80, y - 80, x + 80, y + 80)
+        Image.fromarray(field.image).crop([round(edge) for edge in around]).save(folder / f"{number}.png")
+    done = hemaserve("evaluate", "explanations", "cells", "--limit", "5", "--json", "figures.json")
+    assert done.returncode == ExitCode.OK, done.stderr
+    assert "what the map marks most" in done.stdout
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert figures["n"] + figures["unmarked"] == 5
+    assert figures["settings"]["limit"] == 5
+    assert figures["marked"].keys() == figures["least"].keys()
