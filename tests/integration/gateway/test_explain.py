@@ -1,4 +1,4 @@
-"""Explanations through the gateway, the real classifier and the real Triton: the maps matter, and lie where they say."""
+"""Explanations through the gateway, the real classifier and the real Triton: maps matter, and lie where they say."""
 
 import re
 
