@@ -186,11 +186,25 @@ def _scale_bar_from(side: int) -> int:
     return math.floor(side * (1 - SCALE_BAR_SHARE))
 
 
+def crop_area(box: Box, width: int, height: int, *, margin: float) -> Box:
+    """The square around a cell that its crop shows, in the pixels of a field of `width` x `height` px.
+
+    It is centred on the box, its side is the box's longer side plus `margin` of it on each side. It may reach beyond
+    the field.
+
+    Args:
+        margin: share of the box's longer side that is added on every side, >= 0.
+    """
+    center_x, center_y = box.center
+    # A box larger than the field would only repeat its edge pixels, at a cost in memory without bound.
+    half = min(max(box.width, box.height), max(width, height)) * (0.5 + margin)
+    return Box(center_x - half, center_y - half, center_x + half, center_y + half)
+
+
 def cut_crop(image: RgbImage, box: Box, *, size: int, margin: float) -> RgbImage:
     """Cut the square around a cell and scale it: what every classifier is trained on and served.
 
-    The square is centred on the box, its side is the box's longer side plus `margin` of it on each side. Beyond the
-    field's edge the outermost pixels are repeated.
+    The square is `crop_area`. Beyond the field's edge the outermost pixels are repeated.
 
     Args:
         image: the field, uint8 [height, width, 3] RGB.
@@ -206,16 +220,13 @@ def cut_crop(image: RgbImage, box: Box, *, size: int, margin: float) -> RgbImage
     """
     height, width = image.shape[:2]
     center_x, center_y = box.center
-    half = max(box.width, box.height) * (0.5 + margin)
-    if not (math.isfinite(half) and box.width > 0 and box.height > 0):
+    if not (math.isfinite(max(box.width, box.height)) and box.width > 0 and box.height > 0):
         raise ValueError("the box must be finite and not empty")
     if not (0 <= center_x < width and 0 <= center_y < height):
         raise ValueError("the box's centre must lie in the field")
-    # A box larger than the field would only repeat its edge pixels, at a cost in memory without bound.
-    half = min(half, max(width, height) * (0.5 + margin))
-    x0, y0 = center_x - half, center_y - half
-    x1, y1 = center_x + half, center_y + half
-    left, top, right, bottom = math.floor(x0), math.floor(y0), math.ceil(x1), math.ceil(y1)
+    area = crop_area(box, width, height, margin=margin)
+    left, top = math.floor(area.x0), math.floor(area.y0)
+    right, bottom = math.ceil(area.x1), math.ceil(area.y1)
     inside = image[max(top, 0) : min(bottom, height), max(left, 0) : min(right, width)]
     missing = (
         (max(-top, 0), max(bottom - height, 0)),
@@ -223,4 +234,5 @@ def cut_crop(image: RgbImage, box: Box, *, size: int, margin: float) -> RgbImage
         (0, 0),
     )
     padded = np.pad(inside, missing, mode="edge") if any(map(any, missing)) else inside
-    return resize(np.ascontiguousarray(padded), (size, size), Box(x0 - left, y0 - top, x1 - left, y1 - top))
+    region = Box(area.x0 - left, area.y0 - top, area.x1 - left, area.y1 - top)
+    return resize(np.ascontiguousarray(padded), (size, size), region)

@@ -1,7 +1,7 @@
 """Analysing image files as one smear: what `analyze` and `demo` share."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +12,7 @@ from hemaserve.cli.console import err
 from hemaserve.client import Acquisition, Client, Field
 from hemaserve.imaging import decode
 from hemaserve.picture import NOTICE, annotate
-from hemaserve.results import Failure, FieldResult, SmearResult, as_json
+from hemaserve.results import CropEncoding, Failure, FieldResult, SmearResult, as_json
 
 JSON_SCHEMA: Final = "hemaserve.analysis.v1"
 
@@ -33,11 +33,13 @@ class Analysis:
         result: of the smear that they are.
         files: by field id.
         unreadable: files that could not even be sent.
+        explanations: the pictures of fields whose cells were explained, by field id.
     """
 
     result: SmearResult
     files: Mapping[str, Path]
     unreadable: tuple[FailedFile, ...]
+    explanations: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def analysed(self) -> list[tuple[Path, FieldResult]]:
@@ -54,13 +56,16 @@ class Analysis:
 
     def to_json(self) -> dict[str, object]:
         """Everything, as plain JSON values."""
-        fields = [
-            {"file": str(self.files[field.field_id]), **_object(as_json(field))}
-            for field in self.result.fields
-        ]
+        fields = [self._field_to_json(field) for field in self.result.fields]
         failed = [{"file": str(item.file), **_object(as_json(item.failure))} for item in self.failed]
         smear = _object(as_json(self.result))
         return {"schema": JSON_SCHEMA, "notice": NOTICE, **smear, "fields": fields, "failed": failed}
+
+    def _field_to_json(self, field: FieldResult) -> dict[str, object]:
+        # Maps are pixels, like crops: their picture is named instead.
+        picture = self.explanations.get(field.field_id)
+        explained = {} if picture is None else {"explanations": str(picture)}
+        return {"file": str(self.files[field.field_id]), **_object(as_json(field)), **explained}
 
 
 async def analyze_files(
@@ -75,6 +80,7 @@ async def analyze_files(
     kinds: Sequence[Kind] = (),
     site_profile: str | None = None,
     screen: bool = False,
+    crops: CropEncoding = CropEncoding.NONE,
 ) -> Analysis:
     """Analyse files as the fields of one smear, with a progress bar on standard error.
 
@@ -97,7 +103,7 @@ async def analyze_files(
             else:
                 yield Field(image, field_id, acquisition)
 
-    with _progress() as progress:
+    with progress_bar() as progress:
         task = progress.add_task("Analysing", total=len(files))
 
         def advance(_: FieldResult | None = None) -> None:
@@ -112,6 +118,7 @@ async def analyze_files(
             detector_model=detector_model,
             kinds=kinds,
             screen=screen,
+            crops=crops,
             on_result=advance,
         )
     return Analysis(result, by_id, tuple(unreadable))
@@ -127,23 +134,24 @@ def write_pictures(
     """
     folder.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
-    with _progress() as progress:
+    with progress_bar() as progress:
         for file, result in progress.track(analysis.analysed, description="Drawing"):
-            path = _free_name(folder, file, written)
+            path = free_name(folder, file, written, "annotated")
             annotate(decode(file.read_bytes()), result, title=title(file)).save(path)
             written.append(path)
     return written
 
 
-def _free_name(folder: Path, file: Path, taken: Sequence[Path]) -> Path:
-    """`<stem>.png`, numbered where fields of several folders have one name."""
-    path, number = folder / f"{file.stem}.annotated.png", 2
+def free_name(folder: Path, file: Path, taken: Collection[Path], what: str) -> Path:
+    """`<stem>.<what>.png`, numbered where fields of several folders have one name."""
+    path, number = folder / f"{file.stem}.{what}.png", 2
     while path in taken:
-        path, number = folder / f"{file.stem}-{number}.annotated.png", number + 1
+        path, number = folder / f"{file.stem}-{number}.{what}.png", number + 1
     return path
 
 
-def _progress() -> Progress:
+def progress_bar() -> Progress:
+    """A progress bar on standard error that goes when it is done."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),

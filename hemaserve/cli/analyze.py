@@ -1,8 +1,9 @@
 """`hemaserve analyze`."""
 
 import asyncio
+import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -13,12 +14,15 @@ from hemaserve.cli import options
 from hemaserve.cli.analysis import Analysis, analyze_files, write_pictures
 from hemaserve.cli.console import err, out
 from hemaserve.cli.exits import ExitCode, errors_told
+from hemaserve.cli.explaining import check_explainable, explain_cells, write_explanations
 from hemaserve.cli.profiles import check_profile
 from hemaserve.cli.report import print_smear
 from hemaserve.cli.screen import print_screen
 from hemaserve.cli.unidentified import print_unidentified
 from hemaserve.client import DEFAULT_ADDRESS, Client
+from hemaserve.explanation_sheet import ShownCell
 from hemaserve.paths import NoImages, image_files
+from hemaserve.results import CropEncoding
 
 TARGETS = (0, 100, 200, 400)
 
@@ -41,6 +45,7 @@ def analyze(  # noqa: PLR0917 - each is an option
     screen: options.Screen = False,
     json_file: options.JsonFile = None,
     picture: options.PictureDir = None,
+    explain: options.Explain = False,
     smear_id: Annotated[
         str | None, typer.Option("--smear-id", help="Your name for the smear. Default: random.")
     ] = None,
@@ -60,11 +65,15 @@ def analyze(  # noqa: PLR0917 - each is an option
         hemaserve analyze 'smear/field-*.jpg' --model vit --json - | jq .differential
 
         hemaserve analyze smear/ --screen
+
+        hemaserve analyze field.png --explain --picture out/
     """
     options.check_address(address)
     chosen = options.parse_kinds(kinds)
     if target not in TARGETS:
         raise typer.BadParameter("must be 0, 100, 200 or 400", param_hint="--target")
+    if explain and picture is None:
+        raise typer.BadParameter("name a folder for the heat maps: --picture DIR", param_hint="--explain")
     try:
         files = image_files(paths)
     except NoImages as error:
@@ -82,6 +91,7 @@ def analyze(  # noqa: PLR0917 - each is an option
                 kinds=chosen,
                 site_profile=site_profile,
                 screen=screen,
+                explain=explain,
             )
         )
     # With the JSON on standard output the table moves aside.
@@ -89,7 +99,13 @@ def analyze(  # noqa: PLR0917 - each is an option
     print_smear(console, analysis.result, analysis.failed)
     print_unidentified(console, analysis)
     print_screen(console, analysis)
-    write_outputs(analysis, json_file=json_file, picture=picture)
+    try:
+        if explain and picture is not None:
+            with errors_told(address), errors_of_writing():
+                explained = asyncio.run(_explain(address, analysis, model, site_profile))
+                analysis = write_explanations(analysis, explained, picture)
+    finally:  # what was found is not lost with its explanation
+        write_outputs(analysis, json_file=json_file, picture=picture)
     if analysis.failed:
         raise typer.Exit(ExitCode.INCOMPLETE)
 
@@ -100,7 +116,7 @@ def write_outputs(analysis: Analysis, *, json_file: Path | None, picture: Path |
     Raises:
         typer.Exit: they cannot be written.
     """
-    try:
+    with errors_of_writing():
         if json_file is not None:
             text = json.dumps(analysis.to_json(), indent=2, allow_nan=False)
             if json_file == Path("-"):
@@ -109,10 +125,21 @@ def write_outputs(analysis: Analysis, *, json_file: Path | None, picture: Path |
                 json_file.parent.mkdir(parents=True, exist_ok=True)
                 json_file.write_text(text + "\n", encoding="utf-8")
         if picture is not None:
-            written = write_pictures(analysis, picture)
+            written = [*write_pictures(analysis, picture), *analysis.explanations.values()]
             err.print(
                 f"{len(written)} picture{'' if len(written) == 1 else 's'} in {picture}", highlight=False
             )
+
+
+@contextlib.contextmanager
+def errors_of_writing() -> Iterator[None]:
+    """Tell of a file that cannot be written, and exit.
+
+    Raises:
+        typer.Exit: the block could not write something.
+    """
+    try:
+        yield
     except OSError as error:
         err.print(f"[bold red]error:[/] cannot write {error.filename}: {error.strerror}", highlight=False)
         raise typer.Exit(ExitCode.USAGE) from None
@@ -130,9 +157,12 @@ async def _analyze(
     kinds: Sequence[Kind],
     site_profile: str | None,
     screen: bool,
+    explain: bool,
 ) -> Analysis:
     async with Client(address) as client:
         await check_profile(client, site_profile)
+        if explain:
+            await check_explainable(client, model)
         return await analyze_files(
             client,
             files,
@@ -144,4 +174,13 @@ async def _analyze(
             kinds=kinds,
             site_profile=site_profile,
             screen=screen,
+            # As the classifier saw them, so that what is explained is what was named.
+            crops=CropEncoding.PNG if explain else CropEncoding.NONE,
         )
+
+
+async def _explain(
+    address: str, analysis: Analysis, model: str | None, site_profile: str | None
+) -> dict[str, list[ShownCell]]:
+    async with Client(address) as client:
+        return await explain_cells(client, analysis, model=model, site_profile=site_profile)

@@ -16,6 +16,8 @@ from hemaserve.evaluation.asking import IN_FLIGHT
 from hemaserve.evaluation.cells import evaluate_cells_by
 from hemaserve.evaluation.datasets import YOLO_KINDS, Finer, read_cell_folders, read_voc, read_yolo
 from hemaserve.evaluation.detections import evaluate_detections
+from hemaserve.evaluation.explanation_tables import explanation_tables
+from hemaserve.evaluation.explanations import LIMIT, evaluate_explanations
 from hemaserve.evaluation.fields import evaluate_fields
 from hemaserve.evaluation.screen import evaluate_screen
 from hemaserve.evaluation.screen_tables import screen_tables
@@ -191,6 +193,39 @@ def screen(
             evaluate_screen, folder=folder, model=model, site_profile=site_profile, in_flight=in_flight
         )
         show = Show(screen_tables)
+        evaluate(run, show, folder=folder, address=address, json_file=json_file)
+
+
+@app.command("explanations", epilog=EXIT_CODES_HELP)
+def explanations(
+    folder: Folder,
+    *,
+    address: options.Address = DEFAULT_ADDRESS,
+    model: options.Model = None,
+    site_profile: options.SiteProfile = None,
+    limit: Annotated[
+        int,
+        typer.Option("--limit", min=1, help="How many cells to take, of all types: always the same ones."),
+    ] = LIMIT,
+    json_file: options.JsonFile = None,
+    in_flight: InFlight = IN_FLIGHT,
+) -> None:
+    """Heat maps: does blotting out what they mark move the answer more than blotting out elsewhere?
+
+    Folders as for `evaluate cells`; their names only see to it that all types take part. Of each cell's crop a fifth is
+    painted over with the colour of its edge: what the map of the cell's type marks most, what it marks least, the same
+    shape at random places, and the middle. The further the type's probability falls for the first, the better the map.
+    """
+    with usage_errors():
+        run = partial(
+            evaluate_explanations,
+            images=read_cell_folders(folder),
+            model=model,
+            site_profile=site_profile,
+            limit=limit,
+            in_flight=in_flight,
+        )
+        show = Show(explanation_tables)
         evaluate(run, show, folder=folder, address=address, json_file=json_file)
 
 

@@ -10,6 +10,7 @@ import typer
 from hemaserve.cli.console import err
 from hemaserve.client import (
     DeadlineExceededError,
+    FailedPreconditionError,
     HemaServeError,
     InvalidArgumentError,
     NotFoundError,
@@ -49,7 +50,9 @@ def errors_told(address: str) -> Iterator[None]:
             if error.reason == "UNREACHABLE":
                 err.print(f"Start a stack with: hemaserve up --address {address}", highlight=False)
             raise typer.Exit(ExitCode.UNREACHABLE) from None
-        if isinstance(error, InvalidArgumentError | NotFoundError):
+        # A model that cannot do what is asked of it is as wrong an argument as one that there is not.
+        wrong_model = isinstance(error, FailedPreconditionError) and error.reason.startswith("MODEL")
+        if isinstance(error, InvalidArgumentError | NotFoundError) or wrong_model:
             if error.reason.startswith("MODEL"):
                 err.print("The models are listed by: hemaserve models", highlight=False)
             if error.reason.startswith("SITE_PROFILE"):

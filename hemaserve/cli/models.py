@@ -47,6 +47,8 @@ def _table(found: list[Model]) -> Table:
         table.add_column(heading, no_wrap=heading in ("Name", "SHA-256"))
     for model in found:
         answers = f"{len(model.leaf_types)} types" if model.leaf_types else ", ".join(model.kinds)
+        if model.explainable:
+            answers += ", explainable"
         if model.screen_classes:
             answers = f"{model.task.value.replace('_', ' of ')}s: {', '.join(model.screen_classes)}"
         table.add_row(

@@ -59,6 +59,13 @@ Screen = Annotated[
         help="Run the leukemia screen as well: it flags fields and cells to look at, and diagnoses nothing.",
     ),
 ]
+Explain = Annotated[
+    bool,
+    typer.Option(
+        "--explain",
+        help="Write a picture of each field's cells with heat maps too: what the networks went by. Needs --picture.",
+    ),
+]
 PictureDir = Annotated[
     Path | None,
     typer.Option(

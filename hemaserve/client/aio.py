@@ -8,7 +8,7 @@ from typing import Final, Self, TypeVar
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from hemaserve.cells import Kind
+from hemaserve.cells import CellType, Kind
 from hemaserve.client import classify, requests, smear, translate
 from hemaserve.client.backoff import Backoff
 from hemaserve.client.channel import open_channel
@@ -19,6 +19,7 @@ from hemaserve.client.screen import screened
 from hemaserve.results import (
     CropEncoding,
     DetectionResult,
+    ExplainedCell,
     FieldResult,
     Health,
     Model,
@@ -252,6 +253,40 @@ class Client:
             window=self._window,
         )
         return await stream.run()
+
+    async def explain_cell(
+        self,
+        cell: LocatedCell | ImageSource,
+        *,
+        cell_type: CellType | None = None,
+        model: str | None = None,
+        site_profile: str | None = None,
+        priority: Priority = Priority.ROUTINE,
+        timeout_s: float | None = None,
+    ) -> ExplainedCell:
+        """Name one cell that the caller has located, and say what in its crop speaks for a type.
+
+        Args:
+            cell: a single-cell image, or a `LocatedCell` with an id and a box.
+            cell_type: the type to explain, a leaf or one with leaves below it; default: the one that the cell is given.
+            model: one that is `explainable` in `list_models`; default: the service's.
+            site_profile: name of the profile that corrects the cell's colours; default: none.
+            timeout_s: deadline; default: the client's.
+
+        Raises:
+            FailedPreconditionError: the model's answers cannot be explained; the message names models whose can be.
+            InvalidArgumentError: the model cannot answer `cell_type`, or the image cannot be read.
+        """
+        located = cell if isinstance(cell, LocatedCell) else LocatedCell(cell)
+        request = gateway_pb2.ExplainCellRequest(
+            model=model or "",
+            cell=await requests.located_cell(located),
+            type=translate.type_to_proto(cell_type),
+            priority=translate.priority_to_proto(priority),
+            site_profile=site_profile or "",
+        )
+        response = await self._ask((await self._stub()).ExplainCell, request, timeout_s)
+        return translate.explained_cell(response)
 
     async def list_models(self, *, timeout_s: float | None = None) -> list[Model]:
         """The models that requests can name."""

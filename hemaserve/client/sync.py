@@ -65,6 +65,7 @@ class SyncClient:
     analyze_smear = _blocking(Client.analyze_smear)
     detect_cells = _blocking(Client.detect_cells)
     classify_cells = _blocking(Client.classify_cells)
+    explain_cell = _blocking(Client.explain_cell)
     list_models = _blocking(Client.list_models)
     list_site_profiles = _blocking(Client.list_site_profiles)
     health = _blocking(Client.health)

@@ -5,6 +5,7 @@ from datetime import UTC
 from enum import Enum
 from typing import Final, TypeVar
 
+import numpy as np
 from google.protobuf.descriptor import EnumDescriptor
 
 from hemaserve import results as r
@@ -45,6 +46,10 @@ def priority_to_proto(priority: r.Priority) -> gateway_pb2.Priority.ValueType:
 
 def encoding_to_proto(encoding: r.CropEncoding) -> cells_pb2.CropEncoding.ValueType:
     return cells_pb2.CropEncoding.Value(f"CROP_ENCODING_{encoding.name}")
+
+
+def type_to_proto(cell_type: CellType | None) -> cells_pb2.CellType.ValueType:
+    return cells_pb2.CellType.Value(f"CELL_TYPE_{'UNSPECIFIED' if cell_type is None else cell_type.name}")
 
 
 def box_to_proto(box: Box) -> cells_pb2.Box:
@@ -243,6 +248,20 @@ def named_cells(message: gateway_pb2.ClassifyCellsResponse) -> list[r.NamedCell]
     ]
 
 
+def explained_cell(message: gateway_pb2.ExplainCellResponse) -> r.ExplainedCell:
+    return r.ExplainedCell(
+        cell_id=message.cell_id,
+        classification=classification(message.classification),
+        explanation=_explanation(message.explanation),
+        provenance=_provenance(message.provenance),
+    )
+
+
+def _explanation(message: cells_pb2.Explanation) -> r.Explanation:
+    values = np.frombuffer(message.values, np.uint8).reshape(message.height, message.width)
+    return r.Explanation(_TYPES.get(message.type), values.astype(np.float32) / 255, _box(message.area))
+
+
 def site_profile(message: cells_pb2.SiteProfile) -> r.SiteProfile:
     return r.SiteProfile(
         name=message.name,
@@ -269,4 +288,5 @@ def model(message: cells_pb2.Model) -> r.Model:
         licence=message.licence,
         screen_classes=tuple(message.screen_classes),
         screen_flag_classes=tuple(message.screen_flag_classes),
+        explainable=message.explainable,
     )

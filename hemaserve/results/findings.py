@@ -6,7 +6,7 @@ from datetime import datetime
 
 from hemaserve.cells import CellType, Kind
 from hemaserve.crops import CropEncoding
-from hemaserve.geometry import Box
+from hemaserve.geometry import Box, FloatArray
 from hemaserve.results.words import ModelTask, UnidentifiedReason
 
 
@@ -212,6 +212,32 @@ class NamedCell:
     provenance: Provenance
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Explanation:
+    """What in a cell's crop speaks for a type: what the networks went by, not whether that is right.
+
+    Attributes:
+        type: the type that it is about; None when unknown to this client.
+        heat: float32 [h, w] over the crop, rows from the top: how much each place adds to the log-odds of the type,
+            from 0 (nothing, or it speaks against it) to 1 (the place that adds most). All 0 where none speaks for it.
+        area: the square that it covers evenly, in pixels of the image that was sent; it may reach beyond the image.
+    """
+
+    type: CellType | None
+    heat: FloatArray
+    area: Box
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ExplainedCell:
+    """The answer for one located cell that was to be explained."""
+
+    cell_id: str
+    classification: Classification
+    explanation: Explanation
+    provenance: Provenance
+
+
 @dataclass(frozen=True, slots=True)
 class Model:
     """A network, or an ensemble of them, that requests can name.
@@ -226,6 +252,7 @@ class Model:
         licence: SPDX identifier.
         screen_classes: classes that it tells apart; networks of the leukemia screen only.
         screen_flag_classes: those of the classes that flag; networks of the leukemia screen only.
+        explainable: whether its answers can be explained, see `Client.explain_cell`.
     """
 
     name: str
@@ -242,6 +269,7 @@ class Model:
     licence: str
     screen_classes: tuple[str, ...] = ()
     screen_flag_classes: tuple[str, ...] = ()
+    explainable: bool = False
 
 
 @dataclass(frozen=True, slots=True)

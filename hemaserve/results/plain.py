@@ -5,6 +5,8 @@ from dataclasses import fields, is_dataclass
 from datetime import datetime
 from enum import StrEnum
 
+import numpy as np
+
 
 def as_json(value: object) -> object:
     """Plain JSON values (dict, list, str, number, bool, None) of a result. Crops are left out: they are pixels."""
@@ -16,6 +18,8 @@ def as_json(value: object) -> object:
         return [as_json(item) for item in value]
     if isinstance(value, StrEnum):
         return value.value
+    if isinstance(value, np.ndarray):
+        return value.tolist()
     if isinstance(value, datetime):
         return value.isoformat()
     return value

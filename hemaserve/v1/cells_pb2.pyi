@@ -237,9 +237,9 @@ class Box(_message.Message):
     X1_PX_FIELD_NUMBER: _builtins.int
     Y1_PX_FIELD_NUMBER: _builtins.int
     x0_px: _builtins.float
-    """Left edge in pixels, 0 or more."""
+    """Left edge in pixels, 0 or more unless a field of this type says otherwise."""
     y0_px: _builtins.float
-    """Top edge in pixels, 0 or more."""
+    """Top edge in pixels, 0 or more unless a field of this type says otherwise."""
     x1_px: _builtins.float
     """Right edge in pixels, greater than x0_px."""
     y1_px: _builtins.float
@@ -460,6 +460,51 @@ class Classification(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__ood_score) -> _WhichOneofReturnType__ood_score | None: ...
 
 Global___Classification: _TypeAlias = Classification  # noqa: Y015
+
+@_typing.final
+class Explanation(_message.Message):
+    """What in a crop speaks for a type: a heat map. It says what the network went by, not whether that is right."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TYPE_FIELD_NUMBER: _builtins.int
+    WIDTH_FIELD_NUMBER: _builtins.int
+    HEIGHT_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    AREA_FIELD_NUMBER: _builtins.int
+    type: Global___CellType.ValueType
+    """The type that it is about."""
+    width: _builtins.int
+    """Places in a row of the map, 1 or more."""
+    height: _builtins.int
+    """Rows of the map, 1 or more."""
+    values: _builtins.bytes
+    """width * height bytes, rows from the top: how much each place of the crop adds to the log-odds of the type. 255 is
+    the place that adds most, 0 one that adds nothing or speaks against it. All are 0 where no place speaks for it.
+    """
+    @_builtins.property
+    def area(self) -> Global___Box:
+        """The square that the map covers evenly, in pixels of the caller's image: the crop. It may reach beyond the image, so
+        its edges may be negative; what the network saw there are the image's outermost pixels, repeated. Absent where the
+        caller sent the crop itself.
+        """
+
+    def __init__(
+        self,
+        *,
+        type: Global___CellType.ValueType = ...,
+        width: _builtins.int = ...,
+        height: _builtins.int = ...,
+        values: _builtins.bytes = ...,
+        area: Global___Box | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["area", b"area"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["area", b"area", "height", b"height", "type", b"type", "values", b"values", "width", b"width"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Explanation: _TypeAlias = Explanation  # noqa: Y015
 
 @_typing.final
 class ModelProvenance(_message.Message):
@@ -715,6 +760,7 @@ class Model(_message.Message):
     LICENCE_FIELD_NUMBER: _builtins.int
     SCREEN_CLASSES_FIELD_NUMBER: _builtins.int
     SCREEN_FLAG_CLASSES_FIELD_NUMBER: _builtins.int
+    EXPLAINABLE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name to use in requests."""
     title: _builtins.str
@@ -731,6 +777,8 @@ class Model(_message.Message):
     """Margin around a cell's box, as a share of the box's longer side on each side; classification only."""
     licence: _builtins.str
     """SPDX identifier of its licence."""
+    explainable: _builtins.bool
+    """Whether its answers can be explained; classification only. An ensemble's can when those of all its members can."""
     @_builtins.property
     def provenance(self) -> Global___ModelProvenance:
         """Name, version and digest."""
@@ -772,10 +820,11 @@ class Model(_message.Message):
         licence: _builtins.str = ...,
         screen_classes: _abc.Iterable[_builtins.str] | None = ...,
         screen_flag_classes: _abc.Iterable[_builtins.str] | None = ...,
+        explainable: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["provenance", b"provenance"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["crop_margin", b"crop_margin", "input_size_px", b"input_size_px", "is_default", b"is_default", "kinds", b"kinds", "leaf_types", b"leaf_types", "licence", b"licence", "members", b"members", "name", b"name", "provenance", b"provenance", "ready", b"ready", "screen_classes", b"screen_classes", "screen_flag_classes", b"screen_flag_classes", "task", b"task", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["crop_margin", b"crop_margin", "explainable", b"explainable", "input_size_px", b"input_size_px", "is_default", b"is_default", "kinds", b"kinds", "leaf_types", b"leaf_types", "licence", b"licence", "members", b"members", "name", b"name", "provenance", b"provenance", "ready", b"ready", "screen_classes", b"screen_classes", "screen_flag_classes", b"screen_flag_classes", "task", b"task", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

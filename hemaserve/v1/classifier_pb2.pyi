@@ -163,6 +163,80 @@ class ClassifiedCell(_message.Message):
 Global___ClassifiedCell: _TypeAlias = ClassifiedCell  # noqa: Y015
 
 @_typing.final
+class ExplainRequest(_message.Message):
+    """One crop to explain."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    CELL_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
+    SITE_PROFILE_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """Model to use; default: the service's default."""
+    type: _cells_pb2.CellType.ValueType
+    """The type to explain, a leaf or one with leaves below it; default: the one that the cell is given. One that the
+    model cannot answer is an error.
+    """
+    site_profile: _builtins.str
+    """Name of the site profile that corrects the crop's colours; default: none."""
+    @_builtins.property
+    def cell(self) -> Global___CellToClassify:
+        """The crop. Required."""
+
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        cell: Global___CellToClassify | None = ...,
+        type: _cells_pb2.CellType.ValueType = ...,
+        site_profile: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cell", b"cell"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cell", b"cell", "model", b"model", "site_profile", b"site_profile", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainRequest: _TypeAlias = ExplainRequest  # noqa: Y015
+
+@_typing.final
+class ExplainResponse(_message.Message):
+    """What in a crop speaks for a type."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLASSIFICATION_FIELD_NUMBER: _builtins.int
+    EXPLANATION_FIELD_NUMBER: _builtins.int
+    PROVENANCE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def classification(self) -> _cells_pb2.Classification:
+        """What the cell is, as Classify says it."""
+
+    @_builtins.property
+    def explanation(self) -> _cells_pb2.Explanation:
+        """The heat map; an ensemble's is the mean of its members' maps."""
+
+    @_builtins.property
+    def provenance(self) -> _cells_pb2.Provenance:
+        """Where the answer came from."""
+
+    def __init__(
+        self,
+        *,
+        classification: _cells_pb2.Classification | None = ...,
+        explanation: _cells_pb2.Explanation | None = ...,
+        provenance: _cells_pb2.Provenance | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["classification", b"classification", "explanation", b"explanation", "provenance", b"provenance"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["classification", b"classification", "explanation", b"explanation", "provenance", b"provenance"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainResponse: _TypeAlias = ExplainResponse  # noqa: Y015
+
+@_typing.final
 class ScreenCellsRequest(_message.Message):
     """Some crops to screen, below 4 MiB in all, at most 256 of them."""
 

@@ -40,6 +40,11 @@ class ClassifierServiceStub:
                 request_serializer=hemaserve_dot_v1_dot_classifier__pb2.ClassifyRequest.SerializeToString,
                 response_deserializer=hemaserve_dot_v1_dot_classifier__pb2.ClassifyResponse.FromString,
                 _registered_method=True)
+        self.Explain = channel.unary_unary(
+                '/hemaserve.v1.ClassifierService/Explain',
+                request_serializer=hemaserve_dot_v1_dot_classifier__pb2.ExplainRequest.SerializeToString,
+                response_deserializer=hemaserve_dot_v1_dot_classifier__pb2.ExplainResponse.FromString,
+                _registered_method=True)
         self.ScreenCells = channel.stream_stream(
                 '/hemaserve.v1.ClassifierService/ScreenCells',
                 request_serializer=hemaserve_dot_v1_dot_classifier__pb2.ScreenCellsRequest.SerializeToString,
@@ -69,6 +74,14 @@ class ClassifierServiceServicer:
     def Classify(self, request_iterator, context):
         """Crops in, classifications out as they are ready: in the order of the requests, one response for each request. A
         crop that cannot be read gets an error of its own and harms no other.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Explain(self, request, context):
+        """What in one crop speaks for a type: a classification, and a heat map. FAILED_PRECONDITION for a model that is not
+        explainable, see Model.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -109,6 +122,11 @@ def add_ClassifierServiceServicer_to_server(servicer, server):
                     servicer.Classify,
                     request_deserializer=hemaserve_dot_v1_dot_classifier__pb2.ClassifyRequest.FromString,
                     response_serializer=hemaserve_dot_v1_dot_classifier__pb2.ClassifyResponse.SerializeToString,
+            ),
+            'Explain': grpc.unary_unary_rpc_method_handler(
+                    servicer.Explain,
+                    request_deserializer=hemaserve_dot_v1_dot_classifier__pb2.ExplainRequest.FromString,
+                    response_serializer=hemaserve_dot_v1_dot_classifier__pb2.ExplainResponse.SerializeToString,
             ),
             'ScreenCells': grpc.stream_stream_rpc_method_handler(
                     servicer.ScreenCells,
@@ -159,6 +177,33 @@ class ClassifierService:
             '/hemaserve.v1.ClassifierService/Classify',
             hemaserve_dot_v1_dot_classifier__pb2.ClassifyRequest.SerializeToString,
             hemaserve_dot_v1_dot_classifier__pb2.ClassifyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Explain(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hemaserve.v1.ClassifierService/Explain',
+            hemaserve_dot_v1_dot_classifier__pb2.ExplainRequest.SerializeToString,
+            hemaserve_dot_v1_dot_classifier__pb2.ExplainResponse.FromString,
             options,
             channel_credentials,
             insecure,

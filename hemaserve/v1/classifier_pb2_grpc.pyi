@@ -37,6 +37,10 @@ class ClassifierServiceStub:
     """Crops in, classifications out as they are ready: in the order of the requests, one response for each request. A
     crop that cannot be read gets an error of its own and harms no other.
     """
+    Explain: _grpc.UnaryUnaryMultiCallable[_classifier_pb2.ExplainRequest, _classifier_pb2.ExplainResponse]
+    """What in one crop speaks for a type: a classification, and a heat map. FAILED_PRECONDITION for a model that is not
+    explainable, see Model.
+    """
     ScreenCells: _grpc.StreamStreamMultiCallable[_classifier_pb2.ScreenCellsRequest, _classifier_pb2.ScreenCellsResponse]
     """The leukemia screen of cells: crops in, findings out, in the order of the requests, one response for each request."""
     ScreenField: _grpc.UnaryUnaryMultiCallable[_classifier_pb2.ScreenFieldRequest, _classifier_pb2.ScreenFieldResponse]
@@ -54,6 +58,10 @@ class ClassifierServiceAsyncStub(ClassifierServiceStub):
     Classify: _aio.StreamStreamMultiCallable[_classifier_pb2.ClassifyRequest, _classifier_pb2.ClassifyResponse]  # type: ignore[assignment]
     """Crops in, classifications out as they are ready: in the order of the requests, one response for each request. A
     crop that cannot be read gets an error of its own and harms no other.
+    """
+    Explain: _aio.UnaryUnaryMultiCallable[_classifier_pb2.ExplainRequest, _classifier_pb2.ExplainResponse]  # type: ignore[assignment]
+    """What in one crop speaks for a type: a classification, and a heat map. FAILED_PRECONDITION for a model that is not
+    explainable, see Model.
     """
     ScreenCells: _aio.StreamStreamMultiCallable[_classifier_pb2.ScreenCellsRequest, _classifier_pb2.ScreenCellsResponse]  # type: ignore[assignment]
     """The leukemia screen of cells: crops in, findings out, in the order of the requests, one response for each request."""
@@ -75,6 +83,16 @@ class ClassifierServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_classifier_pb2.ClassifyResponse], _abc.AsyncIterator[_classifier_pb2.ClassifyResponse]]:
         """Crops in, classifications out as they are ready: in the order of the requests, one response for each request. A
         crop that cannot be read gets an error of its own and harms no other.
+        """
+
+    @_abc_1.abstractmethod
+    def Explain(
+        self,
+        request: _classifier_pb2.ExplainRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_classifier_pb2.ExplainResponse, _abc.Awaitable[_classifier_pb2.ExplainResponse]]:
+        """What in one crop speaks for a type: a classification, and a heat map. FAILED_PRECONDITION for a model that is not
+        explainable, see Model.
         """
 
     @_abc_1.abstractmethod

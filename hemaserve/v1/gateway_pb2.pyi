@@ -1209,6 +1209,88 @@ class NamedCell(_message.Message):
 Global___NamedCell: _TypeAlias = NamedCell  # noqa: Y015
 
 @_typing.final
+class ExplainCellRequest(_message.Message):
+    """One located cell to explain."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    CELL_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    SITE_PROFILE_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """Classification model; default: the service's default."""
+    type: _cells_pb2.CellType.ValueType
+    """The type to explain, a leaf or one with leaves below it; default: the one that the cell is given. One that the
+    model cannot answer is an error.
+    """
+    priority: Global___Priority.ValueType
+    """Order of service; default ROUTINE."""
+    site_profile: _builtins.str
+    """Name of the site profile that corrects the crop's colours, as in ListSiteProfiles; default: none."""
+    @_builtins.property
+    def cell(self) -> Global___LocatedCell:
+        """The cell. Required."""
+
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        cell: Global___LocatedCell | None = ...,
+        type: _cells_pb2.CellType.ValueType = ...,
+        priority: Global___Priority.ValueType = ...,
+        site_profile: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cell", b"cell"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cell", b"cell", "model", b"model", "priority", b"priority", "site_profile", b"site_profile", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainCellRequest: _TypeAlias = ExplainCellRequest  # noqa: Y015
+
+@_typing.final
+class ExplainCellResponse(_message.Message):
+    """What in a cell's crop speaks for a type."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CELL_ID_FIELD_NUMBER: _builtins.int
+    CLASSIFICATION_FIELD_NUMBER: _builtins.int
+    EXPLANATION_FIELD_NUMBER: _builtins.int
+    PROVENANCE_FIELD_NUMBER: _builtins.int
+    cell_id: _builtins.str
+    """The cell, as the caller named it."""
+    @_builtins.property
+    def classification(self) -> _cells_pb2.Classification:
+        """What the cell is, as ClassifyCells says it."""
+
+    @_builtins.property
+    def explanation(self) -> _cells_pb2.Explanation:
+        """The heat map, and where in the image it lies; an ensemble's is the mean of its members' maps."""
+
+    @_builtins.property
+    def provenance(self) -> _cells_pb2.Provenance:
+        """Where the answer came from."""
+
+    def __init__(
+        self,
+        *,
+        cell_id: _builtins.str = ...,
+        classification: _cells_pb2.Classification | None = ...,
+        explanation: _cells_pb2.Explanation | None = ...,
+        provenance: _cells_pb2.Provenance | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["classification", b"classification", "explanation", b"explanation", "provenance", b"provenance"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cell_id", b"cell_id", "classification", b"classification", "explanation", b"explanation", "provenance", b"provenance"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainCellResponse: _TypeAlias = ExplainCellResponse  # noqa: Y015
+
+@_typing.final
 class ListModelsRequest(_message.Message):
     """Asks for the models."""
 

@@ -56,6 +56,11 @@ class SmearServiceStub:
                 request_serializer=hemaserve_dot_v1_dot_gateway__pb2.ClassifyCellsRequest.SerializeToString,
                 response_deserializer=hemaserve_dot_v1_dot_gateway__pb2.ClassifyCellsResponse.FromString,
                 _registered_method=True)
+        self.ExplainCell = channel.unary_unary(
+                '/hemaserve.v1.SmearService/ExplainCell',
+                request_serializer=hemaserve_dot_v1_dot_gateway__pb2.ExplainCellRequest.SerializeToString,
+                response_deserializer=hemaserve_dot_v1_dot_gateway__pb2.ExplainCellResponse.FromString,
+                _registered_method=True)
         self.ListModels = channel.unary_unary(
                 '/hemaserve.v1.SmearService/ListModels',
                 request_serializer=hemaserve_dot_v1_dot_gateway__pb2.ListModelsRequest.SerializeToString,
@@ -105,6 +110,14 @@ class SmearServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExplainCell(self, request, context):
+        """Names one cell that the caller has located, and says what in its crop speaks for a type: a heat map.
+        FAILED_PRECONDITION for a model that is not explainable, see Model.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListModels(self, request, context):
         """The models that requests can name.
         """
@@ -141,6 +154,11 @@ def add_SmearServiceServicer_to_server(servicer, server):
                     servicer.ClassifyCells,
                     request_deserializer=hemaserve_dot_v1_dot_gateway__pb2.ClassifyCellsRequest.FromString,
                     response_serializer=hemaserve_dot_v1_dot_gateway__pb2.ClassifyCellsResponse.SerializeToString,
+            ),
+            'ExplainCell': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainCell,
+                    request_deserializer=hemaserve_dot_v1_dot_gateway__pb2.ExplainCellRequest.FromString,
+                    response_serializer=hemaserve_dot_v1_dot_gateway__pb2.ExplainCellResponse.SerializeToString,
             ),
             'ListModels': grpc.unary_unary_rpc_method_handler(
                     servicer.ListModels,
@@ -263,6 +281,33 @@ class SmearService:
             '/hemaserve.v1.SmearService/ClassifyCells',
             hemaserve_dot_v1_dot_gateway__pb2.ClassifyCellsRequest.SerializeToString,
             hemaserve_dot_v1_dot_gateway__pb2.ClassifyCellsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainCell(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hemaserve.v1.SmearService/ExplainCell',
+            hemaserve_dot_v1_dot_gateway__pb2.ExplainCellRequest.SerializeToString,
+            hemaserve_dot_v1_dot_gateway__pb2.ExplainCellResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -48,6 +48,10 @@ class SmearServiceStub:
     """Finds the cells of one field and names none."""
     ClassifyCells: _grpc.StreamStreamMultiCallable[_gateway_pb2.ClassifyCellsRequest, _gateway_pb2.ClassifyCellsResponse]
     """Names cells that the caller has located: one response for each request, in order."""
+    ExplainCell: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.ExplainCellRequest, _gateway_pb2.ExplainCellResponse]
+    """Names one cell that the caller has located, and says what in its crop speaks for a type: a heat map.
+    FAILED_PRECONDITION for a model that is not explainable, see Model.
+    """
     ListModels: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.ListModelsRequest, _gateway_pb2.ListModelsResponse]
     """The models that requests can name."""
     ListSiteProfiles: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.ListSiteProfilesRequest, _gateway_pb2.ListSiteProfilesResponse]
@@ -73,6 +77,10 @@ class SmearServiceAsyncStub(SmearServiceStub):
     """Finds the cells of one field and names none."""
     ClassifyCells: _aio.StreamStreamMultiCallable[_gateway_pb2.ClassifyCellsRequest, _gateway_pb2.ClassifyCellsResponse]  # type: ignore[assignment]
     """Names cells that the caller has located: one response for each request, in order."""
+    ExplainCell: _aio.UnaryUnaryMultiCallable[_gateway_pb2.ExplainCellRequest, _gateway_pb2.ExplainCellResponse]  # type: ignore[assignment]
+    """Names one cell that the caller has located, and says what in its crop speaks for a type: a heat map.
+    FAILED_PRECONDITION for a model that is not explainable, see Model.
+    """
     ListModels: _aio.UnaryUnaryMultiCallable[_gateway_pb2.ListModelsRequest, _gateway_pb2.ListModelsResponse]  # type: ignore[assignment]
     """The models that requests can name."""
     ListSiteProfiles: _aio.UnaryUnaryMultiCallable[_gateway_pb2.ListSiteProfilesRequest, _gateway_pb2.ListSiteProfilesResponse]  # type: ignore[assignment]
@@ -119,6 +127,16 @@ class SmearServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_gateway_pb2.ClassifyCellsResponse], _abc.AsyncIterator[_gateway_pb2.ClassifyCellsResponse]]:
         """Names cells that the caller has located: one response for each request, in order."""
+
+    @_abc_1.abstractmethod
+    def ExplainCell(
+        self,
+        request: _gateway_pb2.ExplainCellRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_pb2.ExplainCellResponse, _abc.Awaitable[_gateway_pb2.ExplainCellResponse]]:
+        """Names one cell that the caller has located, and says what in its crop speaks for a type: a heat map.
+        FAILED_PRECONDITION for a model that is not explainable, see Model.
+        """
 
     @_abc_1.abstractmethod
     def ListModels(

@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 
 import structlog
 
-from hemaserve.errors import DomainError, NotFound, Unavailable
+from hemaserve.errors import DomainError, FailedPrecondition, NotFound, Unavailable
 from services.classifier.concurrency import together
 from services.classifier.decision import Thresholds
 from services.classifier.models import (
@@ -32,11 +32,12 @@ LOOK_AGAIN_S: Final = 2.0
 
 @dataclass(frozen=True, slots=True)
 class ListedModel:
-    """A model that requests can name, and whether it answers at this moment."""
+    """A model that requests can name, whether it answers at this moment, and whether its answers can be explained."""
 
     model: ClassificationModel
     ready: bool
     is_default: bool
+    explainable: bool = False
 
 
 class ModelCatalogue:
@@ -110,6 +111,25 @@ class ModelCatalogue:
         """Those members of an ensemble that Triton has, in the order of the ensemble's list."""
         return [self._models[name] for name in model.members if name in self._models]
 
+    def check_explainable(self, model: ClassificationModel) -> None:
+        """Return when the model's answers can be explained: it gives its evidence, or all members of an ensemble do.
+
+        Raises:
+            FailedPrecondition: they cannot; the message names the models whose answers can be.
+        """
+        if self._explainable(model):
+            return
+        can = ", ".join(sorted(name for name, each in self._models.items() if self._explainable(each)))
+        raise FailedPrecondition(
+            f"model: the answers of classification model {model.name!r} cannot be explained; those that can: "
+            f"{can or 'none of the loaded ones'}",
+            reason="MODEL_NOT_EXPLAINABLE",
+        )
+
+    def _explainable(self, model: ClassificationModel) -> bool:
+        networks = self.members(model) if model.members else [model]
+        return all(network.evidence_grid is not None for network in networks)
+
     async def listed(self) -> list[ListedModel]:
         """All models by name, with their readiness asked for anew."""
         async with self._lock:
@@ -117,7 +137,7 @@ class ModelCatalogue:
         models = [self._models[name] for name in sorted(self._models)]
         ready = await together(self._triton.ready(model.name) for model in models)
         return [
-            ListedModel(model, is_ready, model.name == self._default)
+            ListedModel(model, is_ready, model.name == self._default, self._explainable(model))
             for model, is_ready in zip(models, ready, strict=True)
         ]
 

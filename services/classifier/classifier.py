@@ -1,14 +1,19 @@
-"""Names the cells of one request: reads its crops, asks the networks, decides, and puts every answer in its place."""
+"""Names the cells of one request: reads its crops, asks the networks, decides, and puts every answer in its place.
+
+And says of one cell what in its crop speaks for a type.
+"""
 
 import asyncio
 from dataclasses import dataclass
 
+from hemaserve.cells import CellType
 from hemaserve.errors import InvalidArgument
 from services.classifier.catalogue import ModelCatalogue
 from services.classifier.concurrency import Capacity
-from services.classifier.crops import CropLimits, EncodedCrop, read_crops
+from services.classifier.crops import CropBatch, CropLimits, EncodedCrop, read_crop, read_crops
 from services.classifier.decision import Decision, decide
 from services.classifier.ensemble import Answer, Networks
+from services.classifier.explanation import Explanation, check_type, explanation
 from services.classifier.profiles import SiteProfiles, StoredProfile
 from services.runtime.remote import Deadline
 
@@ -41,8 +46,25 @@ class ClassifiedCrops:
     site_profile: StoredProfile | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ExplainedCrop:
+    """What came of one crop that was to be explained.
+
+    Attributes:
+        answer: what the networks said about it.
+        cell: what is said about the cell.
+        explanation: what in the crop speaks for a type.
+        site_profile: the profile that corrected the crop; None when none did.
+    """
+
+    answer: Answer
+    cell: NamedCell
+    explanation: Explanation
+    site_profile: StoredProfile | None
+
+
 class Classifier:
-    """Names cells.
+    """Names cells, and explains the names.
 
     Args:
         catalogue: where models are found by name.
@@ -84,7 +106,7 @@ class Classifier:
         """
         deadline = Deadline(timeout_s)
         model = await self._catalogue.get(model_name)
-        profile = await asyncio.to_thread(self._profiles.get, site_profile) if site_profile else None
+        profile = await self._profile(site_profile)
         count = len(crops)
         async with self._capacity.room_for(count):
             # Decoding and scaling some hundred files takes long enough to hold up the other streams.
@@ -92,16 +114,72 @@ class Classifier:
                 read_crops, crops, size=model.crop_size_px, limits=self._limits
             )
             crops.clear()
-            if profile is not None:
-                batch = await asyncio.to_thread(profile.correct, batch)
+            batch = await _corrected(batch, profile)
             answer = await self._networks.answer(model, batch, timeout_s=deadline.remaining_s())
-        decisions = decide(
-            answer.probabilities,
-            model.leaf_types,
-            answer.thresholds,
-            ood_scores=answer.ood_scores,
-            disagreements=answer.disagreements,
-        )
-        named = iter([NamedCell(decision, row) for row, decision in enumerate(decisions)])
+        named = iter(_named(answer))
         outcomes = [errors[index] if index in errors else next(named) for index in range(count)]
         return ClassifiedCrops(answer, outcomes, profile)
+
+    async def explain(
+        self,
+        model_name: str,
+        crop: EncodedCrop,
+        cell_type: CellType | None = None,
+        *,
+        site_profile: str = "",
+        timeout_s: float,
+    ) -> ExplainedCrop:
+        """Name the cell in a crop, and say what in the crop speaks for a type.
+
+        Args:
+            model_name: empty for the default model.
+            cell_type: the type to explain; None for the one that the cell is given.
+            site_profile: name of the profile that corrects the crop's colours; empty for none.
+
+        Raises:
+            NotFound: there is no such model.
+            FailedPrecondition: its answers cannot be explained.
+            InvalidArgument: the crop cannot be read, the model cannot answer the type, or there is no such site
+                profile.
+            DomainError: what `Networks.answer` raises.
+        """
+        deadline = Deadline(timeout_s)
+        model = await self._catalogue.get(model_name)
+        self._catalogue.check_explainable(model)
+        if cell_type is not None:
+            check_type(cell_type, model.leaf_types)
+        profile = await self._profile(site_profile)
+        async with self._capacity.room_for(1):
+            pixels = await asyncio.to_thread(read_crop, crop, size=model.crop_size_px, limits=self._limits)
+            batch = await _corrected(pixels[None], profile)
+            answer = await self._networks.answer(
+                model, batch, timeout_s=deadline.remaining_s(), evidence=True
+            )
+        (cell,) = _named(answer)
+        opinions = answer.opinions or {model.name: answer.probabilities}
+        explained = explanation(
+            {name: rows[0] for name, rows in answer.evidence.items()},
+            {name: rows[0] for name, rows in opinions.items()},
+            model.leaf_types,
+            cell.decision.cell_type if cell_type is None else cell_type,
+        )
+        return ExplainedCrop(answer, cell, explained, profile)
+
+    async def _profile(self, name: str) -> StoredProfile | None:
+        return await asyncio.to_thread(self._profiles.get, name) if name else None
+
+
+async def _corrected(batch: CropBatch, profile: StoredProfile | None) -> CropBatch:
+    return batch if profile is None else await asyncio.to_thread(profile.correct, batch)
+
+
+def _named(answer: Answer) -> list[NamedCell]:
+    """What is said about each crop that the networks were asked about."""
+    decisions = decide(
+        answer.probabilities,
+        answer.model.leaf_types,
+        answer.thresholds,
+        ood_scores=answer.ood_scores,
+        disagreements=answer.disagreements,
+    )
+    return [NamedCell(decision, row) for row, decision in enumerate(decisions)]

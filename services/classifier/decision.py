@@ -90,6 +90,23 @@ def checked_scores(outputs: FloatArray, *, rows: int, source: str) -> FloatArray
     return outputs[:, 0]
 
 
+def checked_evidence(outputs: FloatArray, *, rows: int, shape: tuple[int, ...], source: str) -> FloatArray:
+    """A network's evidence float32 [rows, leaves, height, width], see `explanation`.
+
+    Args:
+        shape: leaves, height and width as the network's configuration says them.
+        source: the network's name, for the error.
+
+    Raises:
+        Internal: another shape, or not finite.
+    """
+    if outputs.shape != (rows, *shape):
+        raise Internal(f"model {source} answered with an unexpected shape")
+    if not np.isfinite(outputs).all():
+        raise Internal(f"model {source} answered with evidence that is not a number")
+    return outputs
+
+
 def primary_tree(leaf_types: Sequence[CellType]) -> tuple[tuple[CellType, ...], FloatArray]:
     """The primary types of some leaves, and the float32 [leaves, primary types] that sums leaves' probabilities up."""
     primaries = tuple(dict.fromkeys(primary_of(leaf) for leaf in leaf_types))

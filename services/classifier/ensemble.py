@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -41,6 +41,8 @@ class Answer:
         degraded: True when this is not what the whole, calibrated ensemble would have said.
         ood_scores: out-of-distribution scores, float32 [N]; None when the networks give none.
         disagreements: how far the members are apart, float32 [N], 0 to 1; None when fewer than two took part.
+        evidence: of the network, or of each member that took part, float32 [N, leaves, h, w] by name; empty when it was
+            not asked for.
     """
 
     model: ClassificationModel
@@ -51,6 +53,7 @@ class Answer:
     degraded: bool
     ood_scores: FloatArray | None
     disagreements: FloatArray | None = None
+    evidence: Mapping[str, FloatArray] = field(default_factory=dict)
 
 
 class Networks:
@@ -60,20 +63,26 @@ class Networks:
         self._triton = triton
         self._catalogue = catalogue
 
-    async def answer(self, model: ClassificationModel, crops: CropBatch, *, timeout_s: float) -> Answer:
+    async def answer(
+        self, model: ClassificationModel, crops: CropBatch, *, timeout_s: float, evidence: bool = False
+    ) -> Answer:
         """What `model` says about `crops`, uint8 [N, size, size, 3] of the model's size.
 
         When an ensemble fails or is late, its members are asked one by one, and the answer is that of those who
         gave one; `Answer` says which.
 
+        Args:
+            evidence: ask for it too, which an ensemble's members are asked for one by one; all of them must give it.
+
         Raises:
             Unavailable: Triton is away, or no member of the ensemble answered.
+            ResourceExhausted: a queue is full.
             DomainError: what `inference.ask` raises.
         """
         try:
             if not model.members:
-                return await self._answer_of_one(model, crops, timeout_s)
-            return await self._answer_of_ensemble(model, crops, Deadline(timeout_s))
+                return await self._answer_of_one(model, crops, timeout_s, evidence=evidence)
+            return await self._answer_of_ensemble(model, crops, Deadline(timeout_s), evidence=evidence)
         except NotFound:
             # It was there a moment ago, so this is no mistake of the caller's.
             self._catalogue.forget()
@@ -82,17 +91,27 @@ class Networks:
             self._catalogue.forget()
             raise
 
-    async def _answer_of_one(self, model: ClassificationModel, crops: CropBatch, timeout_s: float) -> Answer:
-        found = await ask(self._triton, model, crops, timeout_s=timeout_s)
+    async def _answer_of_one(
+        self, model: ClassificationModel, crops: CropBatch, timeout_s: float, *, evidence: bool
+    ) -> Answer:
+        found = await ask(self._triton, model, crops, timeout_s=timeout_s, evidence=evidence)
         return Answer(
-            model, found.probabilities, model.thresholds, {}, (), degraded=False, ood_scores=found.ood_scores
+            model,
+            found.probabilities,
+            model.thresholds,
+            {},
+            (),
+            degraded=False,
+            ood_scores=found.ood_scores,
+            evidence={} if found.evidence is None else {model.name: found.evidence},
         )
 
     async def _answer_of_ensemble(
-        self, model: ClassificationModel, crops: CropBatch, deadline: Deadline
+        self, model: ClassificationModel, crops: CropBatch, deadline: Deadline, *, evidence: bool
     ) -> Answer:
         members = self._catalogue.members(model)
-        if model.loaded:
+        # Triton's ensemble passes no evidence on: the members vote here then, by the same calibration.
+        if model.loaded and not evidence:
             try:
                 return await self._answer_of_whole(model, members, crops, deadline)
             except ResourceExhausted:
@@ -100,7 +119,7 @@ class Networks:
                 raise
             except DomainError as error:
                 _log.warning("ensemble_failed", model=model.name, reason=error.reason)
-        return await self._answer_of_members(model, members, crops, deadline)
+        return await self._answer_of_members(model, members, crops, deadline, evidence=evidence)
 
     async def _answer_of_whole(
         self,
@@ -128,11 +147,17 @@ class Networks:
         members: Sequence[ClassificationModel],
         crops: CropBatch,
         deadline: Deadline,
+        *,
+        evidence: bool,
     ) -> Answer:
         timeout_s = deadline.remaining_s() * MEMBERS_TIME_SHARE
-        asked = await asyncio.gather(*(self._opinion(member, crops, timeout_s) for member in members))
-        answers = [answer for answer in asked if answer is not None]
+        asked = await asyncio.gather(
+            *(self._opinion(member, crops, timeout_s, evidence=evidence) for member in members)
+        )
+        answers = [answer for answer in asked if isinstance(answer, Answer)]
         if not answers:
+            if full := next((error for error in asked if isinstance(error, ResourceExhausted)), None):
+                raise full
             raise Unavailable(f"none of the members of classification model {model.name} answered")
         took_part = tuple(answer.model for answer in answers)
         opinions = {answer.model.name: answer.probabilities for answer in answers}
@@ -148,17 +173,18 @@ class Networks:
             degraded=not model.loaded or len(took_part) < len(model.members),
             ood_scores=_mean([answer.ood_scores for answer in answers]),
             disagreements=_disagreements(opinions, model),
+            evidence={name: found for answer in answers for name, found in answer.evidence.items()},
         )
 
     async def _opinion(
-        self, member: ClassificationModel, crops: CropBatch, timeout_s: float
-    ) -> Answer | None:
-        """What one member says, or None when it fails or is late."""
+        self, member: ClassificationModel, crops: CropBatch, timeout_s: float, *, evidence: bool
+    ) -> Answer | DomainError:
+        """What one member says, or why it says nothing: it fails or is late."""
         try:
-            return await self._answer_of_one(member, crops, timeout_s)
+            return await self._answer_of_one(member, crops, timeout_s, evidence=evidence)
         except DomainError as error:
             _log.warning("member_failed", model=member.name, reason=error.reason)
-        return None
+            return error
 
 
 def _disagreements(opinions: Mapping[str, FloatArray], model: ClassificationModel) -> FloatArray | None:

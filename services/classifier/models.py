@@ -23,6 +23,7 @@ TASK = "classification"
 CROPS_INPUT = "crops"
 PROBABILITIES_OUTPUT = "probabilities"
 OOD_SCORE_OUTPUT = "ood_score"
+EVIDENCE_OUTPUT = "evidence"
 
 _VOTE_TASK = "vote"
 _SUBSET_PREFIX = "subset."
@@ -56,6 +57,8 @@ class ClassificationModel:
         max_batch_size: most crops that Triton takes in one request.
         thresholds: when it commits itself.
         scores_ood: whether it says how far a crop is from what it learned from.
+        evidence_grid: rows and columns of the places whose evidence it gives, see `explanation`; None when it gives
+            none.
         members: names of the networks that vote, when it is an ensemble.
         votes: the votes of all members, and of those subsets of them that somebody has calibrated.
         loaded: False for an ensemble that Triton does not have, so that its members have to answer for it.
@@ -72,6 +75,7 @@ class ClassificationModel:
     max_batch_size: int
     thresholds: Thresholds
     scores_ood: bool = False
+    evidence_grid: tuple[int, int] | None = None
     members: tuple[str, ...] = ()
     votes: Votes = field(default_factory=dict)
     loaded: bool = True
@@ -142,9 +146,19 @@ def parse_model(description: ModelDescription) -> ClassificationModel:
         max_batch_size=max(description.max_batch_size, 1),
         thresholds=parameters.thresholds(),
         scores_ood=scores_ood,
+        evidence_grid=_evidence_grid(outputs, len(parameters.leaf_types)),
         members=parameters.members,
         votes=votes,
     )
+
+
+def _evidence_grid(outputs: Mapping[str, tuple[int, ...]], leaves: int) -> tuple[int, int] | None:
+    if EVIDENCE_OUTPUT not in outputs:
+        return None
+    match outputs[EVIDENCE_OUTPUT]:
+        case (found, height, width) if found == leaves and height > 0 and width > 0:
+            return height, width
+    raise UnusableModelError(f"output {EVIDENCE_OUTPUT}: expected [{leaves}, height, width]")
 
 
 def is_vote(description: ModelDescription) -> bool:

@@ -21,7 +21,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class ClassifierServicer(classifier_pb2_grpc.ClassifierServiceServicer):
-    """Names cells from their crops, and screens fields and cells."""
+    """Names cells from their crops, explains the names, and screens fields and cells."""
 
     def __init__(
         self,
@@ -56,6 +56,20 @@ class ClassifierServicer(classifier_pb2_grpc.ClassifierServiceServicer):
         async with aclosing(in_order(request_iterator, classify, at_once=at_once)) as responses:
             async for response in responses:
                 yield response
+
+    async def Explain(
+        self, request: classifier_pb2.ExplainRequest, context: Context
+    ) -> classifier_pb2.ExplainResponse:
+        """What in one crop speaks for a type."""
+        asked = translate.explain_request_from_proto(request)
+        explained = await self._classifier.explain(
+            asked.model,
+            asked.crop,
+            asked.cell_type,
+            site_profile=asked.site_profile,
+            timeout_s=self._timeout_s(context),
+        )
+        return translate.explain_response_to_proto(explained)
 
     async def ScreenCells(
         self, request_iterator: AsyncIterator[classifier_pb2.ScreenCellsRequest], context: Context

@@ -15,14 +15,15 @@ from hemaserve.geometry import FloatArray
 from hemaserve.imaging import PREPROCESSING_VERSION
 from hemaserve.v1 import cells_pb2, classifier_pb2
 from services.classifier.catalogue import ListedModel
-from services.classifier.classifier import ClassifiedCrops, NamedCell
+from services.classifier.classifier import ClassifiedCrops, ExplainedCrop, NamedCell
 from services.classifier.crops import EncodedCrop
 from services.classifier.ensemble import Answer
+from services.classifier.explanation import Explanation
 from services.classifier.models import ClassificationModel
 from services.classifier.profiles import StoredProfile
 from services.classifier.screening_models import ScreeningModel
 from services.runtime.errors import to_status
-from services.runtime.translate import check_text, encoding_from_proto, type_to_proto
+from services.runtime.translate import check_text, encoding_from_proto, requested_type, type_to_proto
 
 _REASON_TO_PROTO: Final = {
     reason: cells_pb2.UnidentifiedReason.Value(f"UNIDENTIFIED_REASON_{reason.name}")
@@ -48,6 +49,23 @@ class Request:
     site_profile: str
     cells: list[classifier_pb2.ClassifiedCell]
     crops: list[EncodedCrop]
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainRequest:
+    """A request for an explanation.
+
+    Attributes:
+        model: name of the model; empty for the default one.
+        site_profile: name of the site profile; empty for none.
+        crop: the crop to explain.
+        cell_type: the type to explain; None for the one that the cell is given.
+    """
+
+    model: str
+    site_profile: str
+    crop: EncodedCrop
+    cell_type: CellType | None
 
 
 def request_from_proto(request: classifier_pb2.ClassifyRequest, *, max_cells: int) -> Request:
@@ -81,15 +99,28 @@ def crops_from_proto(
     for index, cell in enumerate(request.cells):
         check_text(cell.field_id, field=f"cells[{index}].field_id")
         check_text(cell.crop.cell_id, field=f"cells[{index}].crop.cell_id")
-    return [
-        EncodedCrop(
-            f"cells[{index}].crop",
-            cell.crop.size_px,
-            encoding_from_proto(cell.crop.encoding, default=CropEncoding.RAW_RGB8),
-            cell.crop.data,
-        )
-        for index, cell in enumerate(request.cells)
-    ]
+    return [_encoded_crop(cell.crop, f"cells[{index}].crop") for index, cell in enumerate(request.cells)]
+
+
+def explain_request_from_proto(request: classifier_pb2.ExplainRequest) -> ExplainRequest:
+    """A request for an explanation; what is wrong with its crop is left to whoever reads it.
+
+    Raises:
+        InvalidArgument: a name or id that is too long, or a type that there is not.
+    """
+    check_text(request.cell.field_id, field="cell.field_id")
+    check_text(request.cell.crop.cell_id, field="cell.crop.cell_id")
+    return ExplainRequest(
+        model=check_text(request.model, field="model"),
+        site_profile=check_text(request.site_profile, field="site_profile"),
+        crop=_encoded_crop(request.cell.crop, "cell.crop"),
+        cell_type=requested_type(request.type, field="type"),
+    )
+
+
+def _encoded_crop(crop: cells_pb2.Crop, path: str) -> EncodedCrop:
+    encoding = encoding_from_proto(crop.encoding, default=CropEncoding.RAW_RGB8)
+    return EncodedCrop(path, crop.size_px, encoding, crop.data)
 
 
 def _answer_to(cell: classifier_pb2.CellToClassify) -> classifier_pb2.ClassifiedCell:
@@ -110,6 +141,27 @@ def response_to_proto(
             cell.error.CopyFrom(to_status(outcome))
     return classifier_pb2.ClassifyResponse(
         cells=cells, provenance=_provenance_to_proto(answer, classified.site_profile)
+    )
+
+
+def explain_response_to_proto(explained: ExplainedCrop) -> classifier_pb2.ExplainResponse:
+    """The response to a request for an explanation."""
+    answer = explained.answer
+    types = _types_to_proto(answer.model.leaf_types)
+    return classifier_pb2.ExplainResponse(
+        classification=_classification_to_proto(explained.cell, answer, types),
+        explanation=_explanation_to_proto(explained.explanation),
+        provenance=_provenance_to_proto(answer, explained.site_profile),
+    )
+
+
+def _explanation_to_proto(explanation: Explanation) -> cells_pb2.Explanation:
+    height, width = explanation.values.shape
+    return cells_pb2.Explanation(
+        type=type_to_proto(explanation.cell_type),
+        width=width,
+        height=height,
+        values=explanation.values.tobytes(),
     )
 
 
@@ -205,6 +257,7 @@ def model_to_proto(listed: ListedModel) -> cells_pb2.Model:
         members=model.members,
         crop_margin=model.crop_margin,
         licence=model.licence,
+        explainable=listed.explainable,
     )
 
 

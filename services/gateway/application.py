@@ -12,6 +12,8 @@ from hemaserve.v1 import classifier_pb2, detector_pb2, gateway_pb2, gateway_pb2_
 from services.gateway.classifier import ClassifierClient
 from services.gateway.classify_cells import CellNaming
 from services.gateway.detector import DetectorClient
+from services.gateway.explain_cell import CellExplaining
+from services.gateway.located_cells import CellCutter
 from services.gateway.models import ModelDirectory
 from services.gateway.pipeline import FieldPipeline
 from services.gateway.servicer import SmearServicer
@@ -36,13 +38,15 @@ class GatewayApplication:
         self._threads = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="images")
         detector, classifier = DetectorClient(self._to_detector), ClassifierClient(self._to_classifier)
         models = ModelDirectory(detector, classifier, max_age_s=settings.models_max_age_s)
+        cutter = CellCutter(self._threads, _cell_image_limits(settings))
         self._servicer = SmearServicer(
             settings,
             detector=detector,
             classifier=classifier,
             models=models,
             pipeline=FieldPipeline(detector, classifier, models),
-            naming=CellNaming(classifier, models, self._threads, _cell_image_limits(settings)),
+            naming=CellNaming(classifier, models, cutter),
+            explaining=CellExplaining(classifier, models, cutter),
             threads=self._threads,
         )
 

@@ -68,7 +68,11 @@ def _failure(error: status_pb2.Status) -> DomainError:
     """Why a cell got no answer. Never InvalidArgument: the crop is ours and not the caller's, who can do nothing
     about it."""
     found = from_status(error)
-    return Internal("the classifier refused a crop") if isinstance(found, InvalidArgument) else found
+    return _refused_crop() if isinstance(found, InvalidArgument) else found
+
+
+def _refused_crop() -> Internal:
+    return Internal("the classifier refused a crop")
 
 
 class CellStream(Generic[_Response]):
@@ -209,6 +213,26 @@ class ClassifierClient:
                 timeout=deadline.remaining_s(),
                 metadata=call_metadata(priority),
             )
+
+    async def explain(
+        self, request: classifier_pb2.ExplainRequest, *, deadline: Deadline, priority: Priority
+    ) -> classifier_pb2.ExplainResponse:
+        """What in a crop of ours speaks for a type.
+
+        Raises:
+            FailedPrecondition: the model's answers cannot be explained.
+            InvalidArgument: the model cannot answer the type, or there is no such site profile.
+            DomainError: as the classifier gave it, or because it cannot be reached in time.
+        """
+        try:
+            with remote_errors(_NAME):
+                return await self._stub.Explain(
+                    request, timeout=deadline.remaining_s(), metadata=call_metadata(priority)
+                )
+        except InvalidArgument as error:
+            if error.field.startswith("cell."):
+                raise _refused_crop() from error
+            raise
 
     async def wake(self, model: str, *, timeout_s: float) -> None:
         """Have a classification model loaded that is not yet. Nothing is classified.

@@ -1,46 +1,18 @@
-"""Cells that the caller has located: each image is decoded, its cell is cut out, and the classifier names it."""
+"""Cells that the caller has located: each is cut out of its image, and the classifier names it."""
 
 import asyncio
 from collections.abc import Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from hemaserve.errors import DomainError, InvalidArgument
-from hemaserve.geometry import Box
-from hemaserve.imaging import ImageLimits, RgbImage, cut_crop, decode
 from hemaserve.results import Priority
 from hemaserve.v1 import cells_pb2, classifier_pb2
 from services.gateway.classifier import CellStream, ClassifierClient, classification_of
+from services.gateway.located_cells import CellCutter, CutCell, LocatedCell, RefusedCell, crop_to_proto
 from services.gateway.models import CropShape, ModelDirectory
 from services.gateway.provenance import merge_provenances
 from services.runtime.remote import Deadline
 from services.runtime.tasks import task_group
-
-
-@dataclass(frozen=True, slots=True)
-class LocatedCell:
-    """A cell that the caller has located.
-
-    Attributes:
-        cell_id: the caller's name for it.
-        image: an image file with the cell in it.
-        box: where in the image the cell is, without margin; None for the whole image.
-        path: where it stands in the request, for errors.
-    """
-
-    cell_id: str
-    image: bytes
-    box: Box | None
-    path: str
-
-
-@dataclass(frozen=True, slots=True)
-class RefusedCell:
-    """A cell that cannot be classified as it was sent."""
-
-    cell_id: str
-    error: InvalidArgument
-
 
 Outcome = cells_pb2.Classification | DomainError
 """What came of one cell: what it is, or why that cannot be said."""
@@ -60,20 +32,12 @@ class NamedCells:
 
 
 class CellNaming:
-    """Names located cells.
+    """Names located cells."""
 
-    Args:
-        threads: where images are decoded, off the event loop.
-        limits: what is accepted as an image.
-    """
-
-    def __init__(
-        self, classifier: ClassifierClient, models: ModelDirectory, threads: Executor, limits: ImageLimits
-    ) -> None:
+    def __init__(self, classifier: ClassifierClient, models: ModelDirectory, cutter: CellCutter) -> None:
         self._classifier = classifier
         self._models = models
-        self._threads = threads
-        self._limits = limits
+        self._cutter = cutter
 
     async def name(
         self,
@@ -96,9 +60,9 @@ class CellNaming:
         }
         # The caller's ids may be empty or repeated; places are neither.
         crops = [
-            classifier_pb2.CellToClassify(crop=_crop(str(index), crop))
-            for index, crop in enumerate(cut)
-            if not isinstance(crop, DomainError)
+            classifier_pb2.CellToClassify(crop=crop_to_proto(str(index), cell))
+            for index, cell in enumerate(cut)
+            if not isinstance(cell, DomainError)
         ]
         provenances: list[cells_pb2.Provenance] = []
         if crops:
@@ -117,43 +81,11 @@ class CellNaming:
             provenance=merge_provenances(provenances),
         )
 
-    async def _cut(self, cell: LocatedCell | RefusedCell, shape: CropShape) -> RgbImage | InvalidArgument:
-        if isinstance(cell, RefusedCell):
-            return cell.error
-        loop = asyncio.get_running_loop()
+    async def _cut(self, cell: LocatedCell | RefusedCell, shape: CropShape) -> CutCell | InvalidArgument:
         try:
-            return await loop.run_in_executor(self._threads, _decode_and_cut, cell, shape, self._limits)
+            return await self._cutter.cut(cell, shape)
         except InvalidArgument as error:
             return error
-
-
-def _decode_and_cut(cell: LocatedCell, shape: CropShape, limits: ImageLimits) -> RgbImage:
-    image = decode(cell.image, limits=limits, field=f"{cell.path}.image")
-    height, width = image.shape[:2]
-    box = cell.box or _whole(width, height, shape.margin)
-    center_x, center_y = box.center
-    if not (center_x < width and center_y < height):
-        raise InvalidArgument(
-            f"{cell.path}.box",
-            f"centre at {center_x:g}, {center_y:g} px",
-            f"a centre in the image of {width}x{height} px",
-        )
-    return cut_crop(image, box, size=shape.size_px, margin=shape.margin)
-
-
-def _whole(width: int, height: int, margin: float) -> Box:
-    """The box around the image's centre that, with the margin, gives a crop as wide as the image's longer side."""
-    half = max(width, height) / (1 + 2 * margin) / 2
-    return Box(width / 2 - half, height / 2 - half, width / 2 + half, height / 2 + half)
-
-
-def _crop(cell_id: str, pixels: RgbImage) -> cells_pb2.Crop:
-    return cells_pb2.Crop(
-        cell_id=cell_id,
-        size_px=pixels.shape[0],
-        encoding=cells_pb2.CROP_ENCODING_RAW_RGB8,
-        data=pixels.tobytes(),
-    )
 
 
 async def _send_all(

@@ -10,8 +10,8 @@ from hemaserve.errors import FailedPrecondition, InvalidArgument
 from hemaserve.results import Priority
 from hemaserve.tally import FieldScreenTally, FieldTally, SlidePosition, TalliedCell
 from hemaserve.v1 import gateway_pb2
-from services.gateway.classify_cells import LocatedCell, RefusedCell
 from services.gateway.detect_cells import DetectionOptions
+from services.gateway.located_cells import LocatedCell, RefusedCell
 from services.gateway.orders import (
     AnalyzeOptions,
     FieldOrder,
@@ -170,6 +170,17 @@ def located_cells(
     return [
         _located_cell(cell, f"cells[{index}]", max_image_bytes) for index, cell in enumerate(message.cells)
     ]
+
+
+def cell_to_explain(
+    message: gateway_pb2.ExplainCellRequest, *, max_image_bytes: int
+) -> LocatedCell | RefusedCell:
+    """The cell that is to be explained; what is wrong with it comes back as a refusal.
+
+    Raises:
+        InvalidArgument: it has too long an id.
+    """
+    return _located_cell(message.cell, "cell", max_image_bytes)
 
 
 def _located_cell(

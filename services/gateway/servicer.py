@@ -15,6 +15,7 @@ from services.gateway.classify_cells import CellNaming
 from services.gateway.counting import differential_of, tally_of
 from services.gateway.detect_cells import detect_cells
 from services.gateway.detector import DetectorClient
+from services.gateway.explain_cell import CellExplaining
 from services.gateway.in_order import answer_in_order
 from services.gateway.models import ModelDirectory
 from services.gateway.orders import AnalyzeOptions
@@ -23,6 +24,7 @@ from services.gateway.relay import Send, relay
 from services.gateway.settings import GatewaySettings
 from services.gateway.smear import DoneField, SmearAnalysis, SmearLimits
 from services.runtime.remote import Deadline, remaining_s
+from services.runtime.translate import requested_type
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -39,6 +41,7 @@ class SmearServicer(gateway_pb2_grpc.SmearServiceServicer):
         models: ModelDirectory,
         pipeline: FieldPipeline,
         naming: CellNaming,
+        explaining: CellExplaining,
         threads: Executor,
     ) -> None:
         self._settings = settings
@@ -47,6 +50,7 @@ class SmearServicer(gateway_pb2_grpc.SmearServiceServicer):
         self._models = models
         self._pipeline = pipeline
         self._naming = naming
+        self._explaining = explaining
         self._threads = threads
 
     async def AnalyzeField(
@@ -137,6 +141,19 @@ class SmearServicer(gateway_pb2_grpc.SmearServiceServicer):
 
         async for response in relay(produce, context):
             yield response
+
+    async def ExplainCell(
+        self, request: gateway_pb2.ExplainCellRequest, context: Context
+    ) -> gateway_pb2.ExplainCellResponse:
+        """Names one cell and says what in its crop speaks for a type."""
+        return await self._explaining.explain(
+            requests.cell_to_explain(request, max_image_bytes=self._settings.max_image_bytes),
+            model=requests.model_name(request.model),
+            cell_type=requested_type(request.type, field="type"),
+            site_profile=requests.site_profile_name(request.site_profile),
+            deadline=self._deadline(context),
+            priority=requests.priority(request.priority),
+        )
 
     async def ListModels(
         self,

@@ -81,6 +81,18 @@ def type_from_proto(number: int) -> CellType | None:
     return _TYPE_FROM_PROTO.get(cells_pb2.CellType.ValueType(number))
 
 
+def requested_type(number: int, *, field: str) -> CellType | None:
+    """The type that a request names, or None when it names none.
+
+    Raises:
+        InvalidArgument: there is no such type.
+    """
+    cell_type = type_from_proto(number)
+    if cell_type is None and number != cells_pb2.CELL_TYPE_UNSPECIFIED:
+        raise InvalidArgument(field, str(number), ", ".join(CellType))
+    return cell_type
+
+
 def box_to_proto(box: Box) -> cells_pb2.Box:
     return cells_pb2.Box(x0_px=box.x0, y0_px=box.y0, x1_px=box.x1, y1_px=box.y1)
 

@@ -95,6 +95,22 @@ def test_pictures_have_the_size_of_the_field_and_a_strip(hemaserve, sample, tmp_
         assert (np.asarray(picture)[:480, :640] != original).any()
 
 
+def test_cells_are_explained_beside_the_annotated_pictures(hemaserve, sample, tmp_path):
+    folder, _ = sample
+    done = hemaserve(
+        *("analyze", folder / "field-1.png", "--explain", "--picture", "pictures", "--json", "result.json")
+    )
+    assert done.returncode == ExitCode.OK, done.stderr
+    names = {path.name for path in (tmp_path / "pictures").iterdir()}
+    assert names == {"field-1.annotated.png", "field-1.explained.png"}
+    (field,) = json.loads((tmp_path / "result.json").read_text())["fields"]
+    assert field["explanations"] == "pictures/field-1.explained.png"
+    with Image.open(tmp_path / "pictures" / "field-1.explained.png") as picture:
+        pixels = np.asarray(picture.convert("RGB")).astype(int)
+    # Orange is no colour of the stain: red far above blue, and dark.
+    assert ((pixels[..., 0] - pixels[..., 2] > 100) & (pixels[..., 1] < 150)).any()
+
+
 def test_bad_files_are_told_of_and_cost_the_others_nothing(hemaserve, sample, tmp_path):
     folder, _ = sample
     (tmp_path / "text.png").write_text("this is no image")

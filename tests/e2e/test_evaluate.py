@@ -85,3 +85,20 @@ def test_several_networks_are_evaluated_at_once_on_images_that_are_the_crop(hema
         assert figures["provenance"]["classifier"]["name"] == model
         assert figures["provenance"]["detector"] is None
         assert figures["unanswerable"] == {}
+
+
+def test_explanations_are_evaluated(hemaserve, fields, tmp_path):
+    for number, field in enumerate(fields):
+        cell = next(cell for cell in field.cells if cell.kind is Kind.WBC)
+        folder = tmp_path / "cells" / cell.cell_type
+        folder.mkdir(parents=True, exist_ok=True)
+        x, y = cell.box.center
+        around = (x - 80, y - 80, x + 80, y + 80)
+        Image.fromarray(field.image).crop([round(edge) for edge in around]).save(folder / f"{number}.png")
+    done = hemaserve("evaluate", "explanations", "cells", "--limit", "5", "--json", "figures.json")
+    assert done.returncode == ExitCode.OK, done.stderr
+    assert "what the map marks most" in done.stdout
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert figures["n"] + figures["unmarked"] == 5
+    assert figures["settings"]["limit"] == 5
+    assert figures["marked"].keys() == figures["least"].keys()

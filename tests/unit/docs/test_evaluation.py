@@ -10,6 +10,7 @@ from hemaserve.evaluation.abstention import AbstentionPoint
 from hemaserve.evaluation.calibration import Calibration
 from hemaserve.evaluation.cell_report import CellReport
 from hemaserve.evaluation.detections import DetectionReport
+from hemaserve.evaluation.explanation_report import Comparison, ExplanationReport
 from hemaserve.evaluation.fields import FieldsReport
 from hemaserve.evaluation.leaf_report import LeafReport
 from hemaserve.evaluation.metrics import ReliabilityBin
@@ -37,6 +38,8 @@ def section(title: str) -> set[str]:
         ("evaluate fields", FieldsReport),
         ("evaluate screen", ScreenReport),
         ("evaluate screen", ScreenedCellsReport),
+        ("evaluate explanations", ExplanationReport),
+        ("evaluate explanations", Comparison),
         ("Calibration and abstention", Calibration),
         ("Calibration and abstention", ReliabilityBin),
         ("Calibration and abstention", AbstentionPoint),

@@ -64,6 +64,7 @@ class FakeGateway(gateway_pb2_grpc.SmearServiceServicer):
         self.streams: list[Stream] = []
         self.failures: list[status_pb2.Status] = []
         self.site_profiles: list[str] = []
+        self.explain_requests: list[gateway_pb2.ExplainCellRequest] = []
         self.calls = 0
         self.most_in_flight = 0
 
@@ -117,8 +118,26 @@ class FakeGateway(gateway_pb2_grpc.SmearServiceServicer):
                     answer.classification.CopyFrom(_classification(identified=True))
             yield response
 
+    async def ExplainCell(self, request, context):
+        self.explain_requests.append(request)
+        if self.failures:
+            await context.abort_with_status(rpc_status.to_status(self.failures.pop(0)))
+        return gateway_pb2.ExplainCellResponse(
+            cell_id=request.cell.cell_id,
+            classification=_classification(identified=True),
+            explanation=cells_pb2.Explanation(
+                type=request.type or cells_pb2.CELL_TYPE_NEUTROPHIL_BAND,
+                width=3,
+                height=2,
+                values=bytes([0, 51, 102, 153, 204, 255]),
+                area=cells_pb2.Box(x0_px=-2, y0_px=1, x1_px=8, y1_px=11),
+            ),
+        )
+
     async def ListModels(self, request, context):
-        return gateway_pb2.ListModelsResponse(models=[cells_pb2.Model(name="ensemble", is_default=True)])
+        return gateway_pb2.ListModelsResponse(
+            models=[cells_pb2.Model(name="ensemble", is_default=True, explainable=True)]
+        )
 
     async def ListSiteProfiles(self, request, context):
         profile = cells_pb2.SiteProfile(name="a-lab", sha256="e" * 64, fields=12, white_cells=34)

@@ -163,6 +163,7 @@ async def test_the_sync_client_gives_the_same_answers():
             assert client.analyze_field(IMAGE).cells[0].identified
             assert client.analyze_smear([IMAGE] * 3).fields_counted == 3
             assert len(client.classify_cells([IMAGE] * 3)) == 3
+            assert client.explain_cell(IMAGE).explanation.heat.shape == (2, 3)
         client.close()
         with pytest.raises(RuntimeError, match="closed"):
             client.list_models()

@@ -20,6 +20,9 @@ MEMBERS = ("xception", "vit")
 IDENTIFY = {"xception": 0.7, "vit": 0.8, "ensemble": 0.6}
 VOTE_TEMPERATURE = 0.5
 
+GRIDS = {"xception": (3, 3), "vit": (2, 4)}
+"""Rows and columns of the places whose evidence a member gives."""
+
 SCORING_MEMBERS = ("efficientnet", *MEMBERS)
 """Members that say how strange a crop is, and whose votes are calibrated for every subset of them."""
 
@@ -85,6 +88,20 @@ def scoring(description: ModelDescription, **changes: str) -> ModelDescription:
     return replace(description, outputs=outputs, parameters=parameters)
 
 
+def explaining(description: ModelDescription) -> ModelDescription:
+    """The same network with its evidence."""
+    output = TensorDescription("evidence", "FP32", (LEAVES, *GRIDS.get(description.name, (3, 3))))
+    return replace(description, outputs=(*description.outputs, output))
+
+
+def evidence(member: str, crops: np.ndarray) -> np.ndarray:
+    """What speaks for each leaf at each place, float32 [N, leaves, h, w]: another thing for each first pixel."""
+    tags = crops[:, 0, 0, :].astype(np.int64) @ [1, 256, 65_536]
+    rows, columns = GRIDS.get(member, (3, 3))
+    places = np.arange(LEAVES * rows * columns).reshape(LEAVES, rows, columns)
+    return (((places + 7) * (tags[:, None, None, None] + 3)) % 23 - 11).astype(np.float32)
+
+
 def describe_vote(members: tuple[str, ...]) -> ModelDescription:
     parameters = {"task": "vote", **calibration(members)}
     return replace(describe("vote"), inputs=(), outputs=(), parameters=parameters)
@@ -120,6 +137,7 @@ class ArithmeticTriton:
         failing: the error that a model answers with.
         spoilt: the output that a model answers with instead.
         spoilt_scores: the out-of-distribution score that a model answers with instead.
+        spoilt_evidence: the evidence that a model answers with instead.
         asleep: what is in the repository and not loaded.
         late: models that answer only when their time is up.
         reachable: whether it answers at all.
@@ -132,6 +150,7 @@ class ArithmeticTriton:
     failing: dict[str, DomainError] = field(default_factory=dict)
     spoilt: dict[str, np.ndarray] = field(default_factory=dict)
     spoilt_scores: dict[str, float] = field(default_factory=dict)
+    spoilt_evidence: dict[str, np.ndarray] = field(default_factory=dict)
     late: set[str] = field(default_factory=set)
     asleep: dict[str, ModelDescription] = field(default_factory=dict)
     reachable: bool = True
@@ -147,6 +166,8 @@ class ArithmeticTriton:
     opinion = staticmethod(opinion)
     voted = staticmethod(voted)
     ood_score = staticmethod(ood_score)
+    evidence = staticmethod(evidence)
+    explaining = staticmethod(explaining)
 
     def unload(self, *names: str) -> None:
         for name in names:
@@ -190,7 +211,11 @@ class ArithmeticTriton:
             raise
         if model in self.spoilt:
             return dict.fromkeys(outputs, np.resize(self.spoilt[model], (len(crops), LEAVES)))
-        answers = {"probabilities": opinion(model, crops), "ood_score": ood_score(model, crops)}
+        answers = {
+            "probabilities": opinion(model, crops),
+            "ood_score": ood_score(model, crops),
+            "evidence": evidence(model, crops),
+        }
         if model == "ensemble":
             parameters = self.descriptions[model].parameters
             members = tuple(parameters["members"].split(","))
@@ -198,6 +223,8 @@ class ArithmeticTriton:
             answers = {f"{member}_probabilities": opinion(member, crops) for member in members}
             answers["probabilities"] = voted(crops, temperature, members).astype(np.float32)
             answers["ood_score"] = np.mean([ood_score(member, crops) for member in members], axis=0)
+        if model in self.spoilt_evidence:
+            answers["evidence"] = self.spoilt_evidence[model]
         if model in self.spoilt_scores:
             answers["ood_score"] = np.full((len(crops), 1), self.spoilt_scores[model], np.float32)
         return {output: answers[output] for output in outputs}
@@ -206,6 +233,14 @@ class ArithmeticTriton:
 @pytest.fixture
 def triton() -> ArithmeticTriton:
     return ArithmeticTriton({name: describe(name) for name in (*MEMBERS, "ensemble")})
+
+
+@pytest.fixture
+def explaining_triton(triton) -> ArithmeticTriton:
+    """The same, with members that can be explained and one more network that cannot."""
+    triton.descriptions |= {name: explaining(describe(name)) for name in MEMBERS}
+    triton.descriptions["plain"] = describe("plain")
+    return triton
 
 
 @pytest.fixture

@@ -229,6 +229,27 @@ class FakeClassifier(Fake, classifier_pb2_grpc.ClassifierServiceServicer):
         finally:
             call.ended = call.ended or "stopped"
 
+    async def Explain(self, request, context):
+        call = self.begin("explain", context, request)
+        try:
+            await self.gate("explain")
+            if "explain" in self.errors:
+                raise self.errors["explain"]
+            answer = self._name(request.cell)
+            call.ended = "done"
+            return classifier_pb2.ExplainResponse(
+                classification=answer.classification,
+                explanation=cells_pb2.Explanation(
+                    type=request.type or answer.classification.type, width=2, height=1, values=b"\x00\xff"
+                ),
+                provenance=cells_pb2.Provenance(
+                    classifier=cells_pb2.ModelProvenance(name=request.model or "vit", version="1"),
+                    site_profile=_profile_source(request.site_profile),
+                ),
+            )
+        finally:
+            call.ended = call.ended or "stopped"
+
     async def ListClassifiers(self, request, context):
         self.lists += 1
         shape = {"input_size_px": CROP_SIZE, "crop_margin": CROP_MARGIN, "ready": True}
