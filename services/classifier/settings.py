@@ -6,8 +6,9 @@ from typing import Annotated
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from hemaserve.site_profile import default_folder
-from services.runtime.settings import Address, FieldSettings
+from hemaserve.paths import site_profiles_folder
+from services.runtime.addresses import Address
+from services.runtime.settings import FieldSettings
 
 
 class ClassifierSettings(FieldSettings):
@@ -44,7 +45,7 @@ class ClassifierSettings(FieldSettings):
     fields_at_once: Annotated[int, Field(ge=1, le=256)] = 4
     """Fields to screen that are in memory at one time; each takes 3 bytes a pixel."""
 
-    site_profiles: Path = Field(default_factory=default_folder)
+    site_profiles: Path = Field(default_factory=site_profiles_folder)
     """Folder of site profiles, as `hemaserve adapt` writes them; need not exist. Files that change or come are noticed.
     Default: $XDG_DATA_HOME/hemaserve/site_profiles, that is ~/.local/share/hemaserve/site_profiles."""
 

@@ -13,6 +13,7 @@ from services.detector.network import Network
 from services.detector.servicer import DetectorServicer
 from services.detector.settings import DetectorSettings
 from services.runtime.fields import FieldGate
+from services.runtime.process import Service
 from services.runtime.workers import Workers
 from services.triton.client import TritonClient
 
@@ -63,3 +64,8 @@ class DetectorApplication:
 async def open_application(settings: DetectorSettings) -> DetectorApplication:
     """The detector; Triton need not be there yet."""
     return DetectorApplication(settings)
+
+
+def service(settings: DetectorSettings) -> Service:
+    """The detector as a process runs it."""
+    return Service("detector", settings, lambda: open_application(settings))

@@ -6,7 +6,8 @@ from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from services.detector.tiling import TilingPolicy
-from services.runtime.settings import Address, FieldSettings
+from services.runtime.addresses import Address
+from services.runtime.settings import FieldSettings
 
 
 class DetectorSettings(FieldSettings):

@@ -6,8 +6,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from hemaserve.imaging import ImageLimits
-
-Address = Annotated[str, Field(pattern=r"^\S+:\d{1,5}$", examples=["127.0.0.1:50051"])]
+from services.runtime.addresses import Address
 
 
 class ServiceSettings(BaseSettings):
