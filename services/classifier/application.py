@@ -18,6 +18,7 @@ from services.runtime.fields import FieldGate
 from services.runtime.process import Service
 from services.runtime.workers import Workers
 from services.triton.client import TritonClient
+from services.triton.loading import LoadPolicy
 
 
 class ClassifierApplication:
@@ -76,7 +77,8 @@ class ClassifierApplication:
 
 async def open_application(settings: ClassifierSettings) -> ClassifierApplication:
     """The application on the Triton that the settings name; Triton need not be there yet."""
-    return ClassifierApplication(settings, TritonClient(settings.triton_address))
+    loads = LoadPolicy(settings.load_on_request, settings.stack_profile)
+    return ClassifierApplication(settings, TritonClient(settings.triton_address, loads))
 
 
 def service(settings: ClassifierSettings) -> Service:

@@ -8,10 +8,10 @@ from pydantic_settings import SettingsConfigDict
 
 from hemaserve.paths import site_profiles_folder
 from services.runtime.addresses import Address
-from services.runtime.settings import FieldSettings
+from services.runtime.settings import ModelSettings
 
 
-class ClassifierSettings(FieldSettings):
+class ClassifierSettings(ModelSettings):
     """Settings of the classifier: environment variables HEMASERVE_CLASSIFIER_*, or flags."""
 
     model_config = SettingsConfigDict(
@@ -23,9 +23,6 @@ class ClassifierSettings(FieldSettings):
 
     metrics_listen: Address = "127.0.0.1:9103"
     """Address of the Prometheus endpoint (/metrics); port 0 takes a free one."""
-
-    triton_address: Address = "127.0.0.1:8001"
-    """Where Triton serves gRPC."""
 
     default_model: Annotated[str, Field(min_length=1, max_length=128)] = "ensemble"
     """Model for requests that name none; the service is ready when this model is."""

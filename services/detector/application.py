@@ -16,6 +16,7 @@ from services.runtime.fields import FieldGate
 from services.runtime.process import Service
 from services.runtime.workers import Workers
 from services.triton.client import TritonClient
+from services.triton.loading import LoadPolicy
 
 SERVICE_NAME: Final = detector_pb2.DESCRIPTOR.services_by_name["DetectorService"].full_name
 
@@ -24,7 +25,9 @@ class DetectorApplication:
     """The detector service, ready to be served."""
 
     def __init__(self, settings: DetectorSettings) -> None:
-        self._triton = TritonClient(settings.triton_address)
+        self._triton = TritonClient(
+            settings.triton_address, LoadPolicy(settings.load_on_request, settings.stack_profile)
+        )
         self._workers = Workers(settings.workers)
         self._catalog = ModelCatalog(
             self._triton, default=settings.default_model, refresh_s=settings.models_refresh_s
