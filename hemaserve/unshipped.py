@@ -24,7 +24,10 @@ class UnshippedNetwork:
         return f"python -m training run {self.name}"
 
     def __str__(self) -> str:
-        return f"network {self.name!r} ({self.title}) is not shipped, because {self.reason}; make it with: {self.command}"
+        return (
+            f"network {self.name!r} ({self.title}) is not shipped, because {self.reason}; "
+            f"make it with: {self.command}"
+        )
 
 
 UNSHIPPED: Final = {

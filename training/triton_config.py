@@ -1,9 +1,9 @@
 """Triton's configuration of each exported model, written from one description.
 
 Each model folder gets ``config.pbtxt`` (what NVIDIA's image takes by default) and complete alternatives in
-``configs/``, of which ``--model-config-name`` chooses one: ``embedded`` (Triton's wheel on loopback), ``tiny`` (the same
-with the least memory), ``cpu`` and ``gpu`` (NVIDIA's image). They differ in how the network is run only; ``parameters``
-carry what the services need to know about the model, and the services read them through Triton.
+``configs/``, of which ``--model-config-name`` chooses one: ``embedded`` (Triton's wheel on loopback), ``tiny`` (the
+same with the least memory), ``cpu`` and ``gpu`` (NVIDIA's image). They differ in how the network is run only;
+``parameters`` carry what the services need to know about the model, and the services read them through Triton.
 """
 
 from __future__ import annotations

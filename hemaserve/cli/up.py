@@ -10,7 +10,7 @@ from hemaserve.cli.stack import become_stack
 from hemaserve.client import DEFAULT_ADDRESS
 
 
-def up(
+def up(  # noqa: PLR0917 - each is an option
     address: options.Address = DEFAULT_ADDRESS,
     model_repository: Annotated[
         Path | None,
@@ -56,9 +56,9 @@ def up(
     One that dies is started again. Only the gateway's address matters to clients; the others listen on free ports of
     the loopback.
 
-    A profile says what is loaded: `tiny` the smallest networks and no others, for a laptop or an instrument, with all that
-    runs in less than 300 MB; `default` the ensemble and its detector, and others of the repository when they are first
-    asked for; `full` all of the repository, at the start.
+    A profile says what is loaded: `tiny` the smallest networks and no others, for a laptop or an instrument, with all
+    that runs in less than 300 MB; `default` the ensemble and its detector, and others of the repository when they are
+    first asked for; `full` all of the repository, at the start.
 
     Needs the extras: pip install 'hemaserve[services,embedded]'
 

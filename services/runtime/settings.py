@@ -58,8 +58,8 @@ class ModelSettings(ServiceSettings):
     """Address of Triton's gRPC port."""
 
     load_on_request: bool = True
-    """Whether a network of Triton's repository that is not loaded yet is loaded when a request names it. Where not, such
-    a request is refused at once."""
+    """Whether a network of Triton's repository that is not loaded yet is loaded when a request names it. Where not,
+    such a request is refused at once."""
 
     stack_profile: Annotated[str, Field(max_length=128)] = ""
     """Name of the stack's profile, for the message of that refusal."""

@@ -1,4 +1,4 @@
-"""What a stack is made of, by the name of its profile: networks, when they are loaded, and which processes there are."""
+"""What a stack is made of, by the name of its profile: networks, when they are loaded, and processes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -39,13 +39,13 @@ class StackSettings(BaseSettings):
     """Triton's model repository."""
 
     profile: ProfileName = ProfileName.DEFAULT
-    """`tiny`: the smallest networks, everything in less than 300 MB, no others. `default`: the ensemble and its detector;
-    others of the repository, such as those of the leukemia screen, are loaded when they are first asked for. `full`: all
-    of the repository at the start."""
+    """`tiny`: the smallest networks and no others, everything in less than 300 MB. `default`: the ensemble and its
+    detector; others of the repository, such as those of the leukemia screen, are loaded when they are first asked for.
+    `full`: all of the repository at the start."""
 
     models: Annotated[tuple[str, ...] | None, NoDecode, BeforeValidator(split_names)] = None
-    """Models to load at the start in place of the profile's, separated by commas; an ensemble brings its members. Empty:
-    all of them."""
+    """Models to load at the start in place of the profile's, separated by commas; an ensemble brings its members.
+    Empty: all of them."""
 
     site_profiles: Path = Field(default_factory=site_profiles_folder)
     """Folder of site profiles, where `hemaserve adapt` leaves them."""
