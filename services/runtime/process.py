@@ -6,6 +6,7 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from typing import Final
 
 import structlog
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
@@ -14,6 +15,8 @@ from services.runtime import logs
 from services.runtime.memory import return_large_blocks
 from services.runtime.server import Application, running
 from services.runtime.settings import ServiceSettings
+
+_STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +53,16 @@ async def until_told_to_stop(serving: AbstractAsyncContextManager[None]) -> None
             holding.cancel()
 
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _STOP_SIGNALS:
         loop.add_signal_handler(number, stop)
     try:
         await holding
     except asyncio.CancelledError:
         if not stopped:
             raise
+    finally:
+        for number in _STOP_SIGNALS:
+            loop.remove_signal_handler(number)
 
 
 async def _hold(serving: AbstractAsyncContextManager[None]) -> None:

@@ -49,9 +49,10 @@ async def health(address):
 
 
 async def until_health(address, status):
-    async with asyncio.timeout(20):
-        while await health(address) != status:
-            await asyncio.sleep(0.02)
+    async with asyncio.timeout(20), grpc.aio.insecure_channel(address) as channel:
+        async for answer in health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest()):
+            if answer.status == status:
+                return
 
 
 async def test_each_service_has_health_and_metrics_of_its_own(unused_tcp_port_factory):
