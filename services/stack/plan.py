@@ -134,6 +134,8 @@ def _told(
         },
         "gateway": {"DETECTOR_ADDRESS": detector.address, "CLASSIFIER_ADDRESS": classifier.address},
     }
+    if profile.in_flight is not None:
+        own["detector"]["BATCHES_IN_FLIGHT"] = own["gateway"]["FIELDS_IN_FLIGHT"] = str(profile.in_flight)
     for name in SERVICES:
         own[name] |= {
             "LISTEN": parts[name].address,

@@ -33,6 +33,8 @@ class Profile:
         processes: the parts of the stack (Triton and the services), those together that share a process.
         triton_config: which of each network's configs/<name>.pbtxt Triton takes.
         lean: whether Triton is to take little memory rather than little time.
+        in_flight: fields of a smear, and batches of a field, that are on their way at one time; None leaves it to the
+            services.
     """
 
     name: ProfileName
@@ -44,6 +46,7 @@ class Profile:
     processes: tuple[tuple[str, ...], ...]
     triton_config: str
     lean: bool
+    in_flight: int | None = None
 
 
 _APART: Final = tuple((part,) for part in (TRITON, *SERVICES))
@@ -59,6 +62,8 @@ _TINY: Final = Profile(
     processes=_TOGETHER,
     triton_config="tiny",
     lean=True,
+    # One instance of each network: two keep both at work, and each one more is memory.
+    in_flight=2,
 )
 _DEFAULT: Final = Profile(
     name=ProfileName.DEFAULT,
