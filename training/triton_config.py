@@ -58,8 +58,8 @@ class Variant:
 #: As many instances as cores with one thread each kept more of the in-process speed than fewer with more threads.
 _ONE_THREAD = {"intra_op_thread_count": "1", "inter_op_thread_count": "1"}
 
-#: Least memory: one instance, which gives back what a batch took, and batches of one, which on one thread are no slower.
-#: Four tenths of OpenVINO's speed where the CPU computes in bf16; two thirds to nine tenths of it elsewhere.
+#: Least memory: one instance, which gives back what a batch took, and batches of one, no slower on one thread. Four
+#: tenths of OpenVINO's speed where the CPU computes in bf16, two thirds to nine tenths of it elsewhere.
 _SMALL = _ONE_THREAD | {"runtime": "onnxruntime", "enable_mem_arena": "0"}
 
 VARIANTS: Mapping[str, Variant] = {
