@@ -1,6 +1,7 @@
-"""From what a person types to image files: files, folders and patterns."""
+"""Where things are: image files from what a person types, and the folder of site profiles."""
 
 import glob
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -55,3 +56,9 @@ def _natural(path: Path) -> tuple[list[tuple[int, str]], str]:
         for part in re.findall(r"[0-9]+|[^0-9]+", text)
     ]
     return parts, text
+
+
+def site_profiles_folder() -> Path:
+    """Where `hemaserve adapt` leaves profiles and `hemaserve up` finds them: $XDG_DATA_HOME/hemaserve/site_profiles."""
+    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(data) / "hemaserve" / "site_profiles"

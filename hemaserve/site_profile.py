@@ -7,11 +7,9 @@ Quant. Cytol. Histol. 23:291), so one matrix can exchange the dyes of one labora
 
 import json
 import math
-import os
 import re
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import numpy as np
@@ -113,12 +111,6 @@ class SiteProfile:
 def is_name(text: str) -> bool:
     """Whether a profile may have this name; a name is never a path."""
     return _NAME.fullmatch(text) is not None
-
-
-def default_folder() -> Path:
-    """Where `hemaserve adapt` leaves profiles and `hemaserve up` finds them: $XDG_DATA_HOME/hemaserve/site_profiles."""
-    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(data) / "hemaserve" / "site_profiles"
 
 
 def correct(correction: ColourCorrection, crops: RgbImage) -> RgbImage:

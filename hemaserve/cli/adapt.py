@@ -24,7 +24,7 @@ from hemaserve.contact_sheet import contact_sheet
 from hemaserve.errors import FailedPrecondition
 from hemaserve.evaluation.asking import FailedImage
 from hemaserve.evaluation.outcome import below
-from hemaserve.paths import NoImages, image_files
+from hemaserve.paths import NoImages, image_files, site_profiles_folder
 from hemaserve.site_colours import (
     MIXED_SPREAD,
     Anchors,
@@ -39,7 +39,6 @@ from hemaserve.site_profile import (
     SiteProfile,
     Vector,
     correct,
-    default_folder,
     is_name,
     to_json,
 )
@@ -88,7 +87,7 @@ def adapt(
         hemaserve evaluate fields my-labelled-fields/ --site-profile my-lab
     """
     options.check_address(address)
-    path = _free_path(name, profiles or default_folder(), force=force)
+    path = _free_path(name, profiles or site_profiles_folder(), force=force)
     files = _files(folder)
     with errors_told(address):
         observed = asyncio.run(

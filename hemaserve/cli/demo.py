@@ -40,6 +40,7 @@ def demo(
         typer.Option("--out", metavar="DIR", file_okay=False, help="Where the pictures and the JSON go."),
     ] = Path("out/demo"),
     address: options.Address = DEFAULT_ADDRESS,
+    profile: options.Profile = None,
 ) -> None:
     """Show the whole path on a sample; starts a stack if none runs, and stops it again.
 
@@ -50,6 +51,8 @@ def demo(
     Examples:
 
         hemaserve demo
+
+        hemaserve demo --profile tiny
 
         hemaserve demo --fields my-fields/ --out out/mine
     """
@@ -65,7 +68,7 @@ def demo(
         raise typer.BadParameter(str(error), param_hint="--fields") from None
     except OSError as error:
         raise typer.BadParameter(f"cannot write there: {error.strerror}", param_hint="--out") from None
-    with errors_told(address), _some_stack(address):
+    with errors_told(address), _some_stack(address, profile):
         analysis = asyncio.run(_analyze(address, files))
         print_smear(out, analysis.result, analysis.failed)
         synthetic = truth is not None
@@ -83,7 +86,7 @@ def demo(
 
 
 @contextlib.contextmanager
-def _some_stack(address: str) -> Iterator[None]:
+def _some_stack(address: str, profile: str | None) -> Iterator[None]:
     """The stack that runs at the address, or one that is started for the block."""
     if asyncio.run(_is_serving(address)):
         err.print(f"Using the stack that runs at {address}", highlight=False)
@@ -91,7 +94,7 @@ def _some_stack(address: str) -> Iterator[None]:
         return
     err.print("No stack runs yet: starting one. The first start takes longer than the next ones.")
     try:
-        with running_stack(address):
+        with running_stack(address, profile):
             yield
     except StackFailed as error:
         raise typer.Exit(error.code) from None

@@ -13,6 +13,7 @@ from hemaserve.cli.console import out
 from hemaserve.cli.exits import errors_told
 from hemaserve.client import DEFAULT_ADDRESS, Client
 from hemaserve.results import Model, as_json
+from hemaserve.unshipped import UNSHIPPED
 
 
 def models(
@@ -60,6 +61,9 @@ def _table(found: list[Model]) -> Table:
             model.title,
         )
     table.caption = (
-        "* used when a request names none. Other models of the repository are loaded when first asked for."
+        "* used when a request names none. Other models of the repository are loaded when first asked for, where the "
+        "stack's profile allows it. Not shipped, and made by `python -m training run NAME`: "
+        + ", ".join(sorted(UNSHIPPED.keys() - {model.name for model in found}))
+        + "."
     )
     return table

@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -41,6 +42,23 @@ SiteProfile = Annotated[
         "--site-profile",
         metavar="NAME",
         help="Correct the colours of this laboratory, see `hemaserve profiles`. Default: no correction.",
+    ),
+]
+
+
+class StackProfile(StrEnum):
+    """What the stack's `--profile` takes."""
+
+    TINY = "tiny"
+    DEFAULT = "default"
+    FULL = "full"
+
+
+Profile = Annotated[
+    StackProfile | None,
+    typer.Option(
+        "--profile",
+        help="What is loaded, and how much memory that takes; see `hemaserve up --help`. Default: default.",
     ),
 ]
 Profiles = Annotated[

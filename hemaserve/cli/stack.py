@@ -42,8 +42,8 @@ def become_stack(arguments: Sequence[str]) -> NoReturn:
 
 
 @contextlib.contextmanager
-def running_stack(address: str) -> Iterator[None]:
-    """Run a stack at `address` for the duration of the block.
+def running_stack(address: str, profile: str | None = None) -> Iterator[None]:
+    """Run a stack of this profile (None: the default one) at `address` for the duration of the block.
 
     Raises:
         StackFailed: it did not start.
@@ -51,6 +51,8 @@ def running_stack(address: str) -> Iterator[None]:
     with tempfile.TemporaryDirectory(prefix="hemaserve-") as folder:
         ready_file = Path(folder) / "ready.json"
         arguments = ["--address", address, "--ready-file", str(ready_file)]
+        if profile is not None:
+            arguments += ["--profile", profile]
         # In a session of its own: Ctrl-C is for the command, which then stops the stack.
         process = subprocess.Popen(stack_command(arguments), start_new_session=True)
         try:

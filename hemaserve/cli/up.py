@@ -10,7 +10,7 @@ from hemaserve.cli.stack import become_stack
 from hemaserve.client import DEFAULT_ADDRESS
 
 
-def up(
+def up(  # noqa: PLR0917 - each is an option
     address: options.Address = DEFAULT_ADDRESS,
     model_repository: Annotated[
         Path | None,
@@ -18,13 +18,13 @@ def up(
             "--model-repository", metavar="DIR", help="Triton's model repository. Default: the checkout's."
         ),
     ] = None,
+    profile: options.Profile = None,
     models: Annotated[
         str | None,
         typer.Option(
             "--models",
             metavar="A,B",
-            help="Networks to load at the start; others of the repository are loaded when first asked for. "
-            "Empty: all. Default: the default ensemble and detector.",
+            help="Networks to load at the start, in place of the profile's. Empty: all.",
         ),
     ] = None,
     profiles: options.Profiles = None,
@@ -56,11 +56,17 @@ def up(
     One that dies is started again. Only the gateway's address matters to clients; the others listen on free ports of
     the loopback.
 
+    A profile says what is loaded: `tiny` the smallest networks and no others, for a laptop or an instrument, with all
+    that runs in less than 300 MB; `default` the ensemble and its detector, and others of the repository when they are
+    first asked for; `full` all of the repository, at the start.
+
     Needs the extras: pip install 'hemaserve[services,embedded]'
 
     Examples:
 
         hemaserve up
+
+        hemaserve up --profile tiny
 
         hemaserve up --address 0.0.0.0:50051 --log-dir logs/
 
@@ -69,6 +75,7 @@ def up(
     arguments = ["--address", options.check_address(address)]
     for flag, value in (
         ("--model-repository", model_repository),
+        ("--profile", profile),
         ("--models", models),
         ("--site-profiles", profiles),
         ("--triton", triton),

@@ -2,12 +2,15 @@
 
 from pydantic_settings import CliApp
 
-from services.classifier.application import open_application
+from services.classifier.application import service
 from services.classifier.settings import ClassifierSettings
-from services.runtime.memory import return_large_blocks
-from services.runtime.server import run
+from services.runtime.process import run
+
+
+def main() -> None:
+    """Serve with settings from flags and the environment."""
+    run(service(CliApp.run(ClassifierSettings)))
+
 
 if __name__ == "__main__":
-    settings = CliApp.run(ClassifierSettings)
-    return_large_blocks()
-    run(settings, lambda: open_application(settings), name="classifier")
+    main()

@@ -15,8 +15,10 @@ from services.classifier.screening import Screening
 from services.classifier.servicer import ClassifierServicer
 from services.classifier.settings import ClassifierSettings
 from services.runtime.fields import FieldGate
+from services.runtime.process import Service
 from services.runtime.workers import Workers
 from services.triton.client import TritonClient
+from services.triton.loading import LoadPolicy
 
 
 class ClassifierApplication:
@@ -75,4 +77,10 @@ class ClassifierApplication:
 
 async def open_application(settings: ClassifierSettings) -> ClassifierApplication:
     """The application on the Triton that the settings name; Triton need not be there yet."""
-    return ClassifierApplication(settings, TritonClient(settings.triton_address))
+    loads = LoadPolicy(settings.load_on_request, settings.stack_profile)
+    return ClassifierApplication(settings, TritonClient(settings.triton_address, loads))
+
+
+def service(settings: ClassifierSettings) -> Service:
+    """The classifier as a process runs it."""
+    return Service("classifier", settings, lambda: open_application(settings))

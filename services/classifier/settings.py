@@ -6,11 +6,12 @@ from typing import Annotated
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from hemaserve.site_profile import default_folder
-from services.runtime.settings import Address, FieldSettings
+from hemaserve.paths import site_profiles_folder
+from services.runtime.addresses import Address
+from services.runtime.settings import ModelSettings
 
 
-class ClassifierSettings(FieldSettings):
+class ClassifierSettings(ModelSettings):
     """Settings of the classifier: environment variables HEMASERVE_CLASSIFIER_*, or flags."""
 
     model_config = SettingsConfigDict(
@@ -22,9 +23,6 @@ class ClassifierSettings(FieldSettings):
 
     metrics_listen: Address = "127.0.0.1:9103"
     """Address of the Prometheus endpoint (/metrics); port 0 takes a free one."""
-
-    triton_address: Address = "127.0.0.1:8001"
-    """Where Triton serves gRPC."""
 
     default_model: Annotated[str, Field(min_length=1, max_length=128)] = "ensemble"
     """Model for requests that name none; the service is ready when this model is."""
@@ -44,7 +42,7 @@ class ClassifierSettings(FieldSettings):
     fields_at_once: Annotated[int, Field(ge=1, le=256)] = 4
     """Fields to screen that are in memory at one time; each takes 3 bytes a pixel."""
 
-    site_profiles: Path = Field(default_factory=default_folder)
+    site_profiles: Path = Field(default_factory=site_profiles_folder)
     """Folder of site profiles, as `hemaserve adapt` writes them; need not exist. Files that change or come are noticed.
     Default: $XDG_DATA_HOME/hemaserve/site_profiles, that is ~/.local/share/hemaserve/site_profiles."""
 

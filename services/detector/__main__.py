@@ -2,17 +2,14 @@
 
 from pydantic_settings import CliApp
 
-from services.detector.application import open_application
+from services.detector.application import service
 from services.detector.settings import DetectorSettings
-from services.runtime.memory import return_large_blocks
-from services.runtime.server import run
+from services.runtime.process import run
 
 
 def main() -> None:
     """Serve with settings from flags and the environment."""
-    settings = CliApp.run(DetectorSettings)
-    return_large_blocks()
-    run(settings, lambda: open_application(settings), name="detector")
+    run(service(CliApp.run(DetectorSettings)))
 
 
 if __name__ == "__main__":

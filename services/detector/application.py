@@ -13,8 +13,10 @@ from services.detector.network import Network
 from services.detector.servicer import DetectorServicer
 from services.detector.settings import DetectorSettings
 from services.runtime.fields import FieldGate
+from services.runtime.process import Service
 from services.runtime.workers import Workers
 from services.triton.client import TritonClient
+from services.triton.loading import LoadPolicy
 
 SERVICE_NAME: Final = detector_pb2.DESCRIPTOR.services_by_name["DetectorService"].full_name
 
@@ -23,7 +25,9 @@ class DetectorApplication:
     """The detector service, ready to be served."""
 
     def __init__(self, settings: DetectorSettings) -> None:
-        self._triton = TritonClient(settings.triton_address)
+        self._triton = TritonClient(
+            settings.triton_address, LoadPolicy(settings.load_on_request, settings.stack_profile)
+        )
         self._workers = Workers(settings.workers)
         self._catalog = ModelCatalog(
             self._triton, default=settings.default_model, refresh_s=settings.models_refresh_s
@@ -63,3 +67,8 @@ class DetectorApplication:
 async def open_application(settings: DetectorSettings) -> DetectorApplication:
     """The detector; Triton need not be there yet."""
     return DetectorApplication(settings)
+
+
+def service(settings: DetectorSettings) -> Service:
+    """The detector as a process runs it."""
+    return Service("detector", settings, lambda: open_application(settings))

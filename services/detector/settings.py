@@ -6,10 +6,11 @@ from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from services.detector.tiling import TilingPolicy
-from services.runtime.settings import Address, FieldSettings
+from services.runtime.addresses import Address
+from services.runtime.settings import ModelSettings
 
 
-class DetectorSettings(FieldSettings):
+class DetectorSettings(ModelSettings):
     """Settings of the detector service."""
 
     model_config = SettingsConfigDict(
@@ -21,9 +22,6 @@ class DetectorSettings(FieldSettings):
 
     metrics_listen: Address = "127.0.0.1:9102"
     """Address of the Prometheus endpoint (/metrics); port 0 takes a free one."""
-
-    triton_address: Address = "127.0.0.1:8001"
-    """Address of Triton's gRPC port."""
 
     default_model: Annotated[str, Field(min_length=1, max_length=128)] = "yolov8n"
     """Detection model for requests that name none; health follows its readiness."""

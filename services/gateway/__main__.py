@@ -2,15 +2,14 @@
 
 from pydantic_settings import CliApp
 
-from services.gateway.application import open_application
+from services.gateway.application import service
 from services.gateway.settings import GatewaySettings
-from services.runtime.server import run
+from services.runtime.process import run
 
 
 def main() -> None:
     """Serve with settings from flags and the environment."""
-    settings = CliApp.run(GatewaySettings)
-    run(settings, lambda: open_application(settings), name="gateway")
+    run(service(CliApp.run(GatewaySettings)))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from services.gateway.models import ModelDirectory
 from services.gateway.pipeline import FieldPipeline
 from services.gateway.servicer import SmearServicer
 from services.gateway.settings import GatewaySettings
+from services.runtime.process import Service
 from services.runtime.remote import open_channel, remote_errors
 from services.runtime.tasks import task_group
 
@@ -92,3 +93,8 @@ async def _check_serving(channel: grpc.aio.Channel, service: str, name: str) -> 
 async def open_application(settings: GatewaySettings) -> GatewayApplication:
     """The gateway, ready to be served."""
     return GatewayApplication(settings)
+
+
+def service(settings: GatewaySettings) -> Service:
+    """The gateway as a process runs it."""
+    return Service("gateway", settings, lambda: open_application(settings))

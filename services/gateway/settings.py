@@ -6,7 +6,8 @@ from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from hemaserve.differential import UNIDENTIFIED_LIMIT
-from services.runtime.settings import Address, ServiceSettings
+from services.runtime.addresses import Address
+from services.runtime.settings import ServiceSettings
 
 
 class GatewaySettings(ServiceSettings):

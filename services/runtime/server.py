@@ -2,8 +2,7 @@
 
 import asyncio
 import contextlib
-import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -12,9 +11,8 @@ import grpc.aio
 import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
-from prometheus_client import REGISTRY, CollectorRegistry
+from prometheus_client import CollectorRegistry
 
-from services.runtime import logs
 from services.runtime.health import HealthWatch
 from services.runtime.interceptors import RpcInterceptor
 from services.runtime.metrics import MetricsEndpoint, RpcMetrics
@@ -85,6 +83,7 @@ async def running(
     try:
         yield RunningServer(address, endpoint.address)
     finally:
+        _log.info("draining", name=name, delay_s=settings.drain_delay_s, grace_s=settings.drain_grace_s)
         await watch.drain()
         watching.cancel()
         await asyncio.sleep(settings.drain_delay_s)
@@ -94,30 +93,6 @@ async def running(
         await application.close()
         endpoint.close()
         _log.info("stopped", name=name)
-
-
-def run(
-    settings: ServiceSettings,
-    open_application: Callable[[], Awaitable[Application]],
-    *,
-    name: str,
-) -> None:
-    """Serve until SIGTERM or SIGINT, then drain. The whole life of a service's process."""
-    logs.configure(name, level=settings.log_level, style=settings.log_format)
-    asyncio.run(_run(settings, open_application, name))
-
-
-async def _run(
-    settings: ServiceSettings, open_application: Callable[[], Awaitable[Application]], name: str
-) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    application = await open_application()
-    async with running(application, settings, name=name, registry=REGISTRY):
-        await stop.wait()
-        _log.info("draining", delay_s=settings.drain_delay_s, grace_s=settings.drain_grace_s)
 
 
 def _server(settings: ServiceSettings, metrics: RpcMetrics) -> grpc.aio.Server:

@@ -6,8 +6,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from hemaserve.imaging import ImageLimits
-
-Address = Annotated[str, Field(pattern=r"^\S+:\d{1,5}$", examples=["127.0.0.1:50051"])]
+from services.runtime.addresses import Address
 
 
 class ServiceSettings(BaseSettings):
@@ -52,8 +51,18 @@ class ServiceSettings(BaseSettings):
     """How often the service looks whether it can answer, in seconds."""
 
 
-class FieldSettings(ServiceSettings):
-    """Settings of the services that look at whole fields."""
+class ModelSettings(ServiceSettings):
+    """Settings of the services that have networks, in Triton, and look at whole fields."""
+
+    triton_address: Address = "127.0.0.1:8001"
+    """Address of Triton's gRPC port."""
+
+    load_on_request: bool = True
+    """Whether a network of Triton's repository that is not loaded yet is loaded when a request names it. Where not,
+    such a request is refused at once."""
+
+    stack_profile: Annotated[str, Field(max_length=128)] = ""
+    """Name of the stack's profile, for the message of that refusal."""
 
     max_image_bytes: Annotated[int, Field(ge=1024)] = 64 * 2**20
     """Largest image file, in bytes."""

@@ -14,7 +14,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from services.stack import launch
-from services.stack.plan import Service, environment
+from services.stack.plan import Process, environment
 
 POLL_S: Final = 0.1
 STABLE_S: Final = 60.0
@@ -29,15 +29,15 @@ class ChildFailed(Exception):
     """A process ended again and again before it was ever ready."""
 
     def __init__(self, child: "Child", status: int) -> None:
-        super().__init__(f"{child.service.name} ended with status {status} before it was ready")
+        super().__init__(f"{child.planned.name} ended with status {status} before it was ready")
         self.child = child
 
 
 class Child:
-    """A service's process.
+    """A process of the stack.
 
     Args:
-        service: what to run.
+        planned: what to run.
         log: file for its output; None leaves it on standard error.
         on_ready: told each time it gets ready, after how many seconds.
         on_death: told each time it dies by itself, with its status.
@@ -45,13 +45,13 @@ class Child:
 
     def __init__(
         self,
-        service: Service,
+        planned: Process,
         log: Path | None,
         *,
         on_ready: Callable[["Child", float], None],
         on_death: Callable[["Child", int], None],
     ) -> None:
-        self.service = service
+        self.planned = planned
         self.log = log
         self.ready = asyncio.Event()
         self.ready_s: float | None = None
@@ -97,7 +97,7 @@ class Child:
         gone = asyncio.create_task(process.wait())
         hurried = asyncio.create_task(hurry.wait())
         await asyncio.wait(
-            {gone, hurried}, timeout=self.service.stop_timeout_s, return_when=asyncio.FIRST_COMPLETED
+            {gone, hurried}, timeout=self.planned.stop_timeout_s, return_when=asyncio.FIRST_COMPLETED
         )
         hurried.cancel()
         with contextlib.suppress(ProcessLookupError):
@@ -110,8 +110,8 @@ class Child:
             output = sys.stderr if self.log is None else files.enter_context(self.log.open("ab"))
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-I", "-S", launch.__file__, str(os.getpid())),
-                *self.service.command,
-                env=environment(self.service),
+                *self.planned.command,
+                env=environment(self.planned),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -126,7 +126,7 @@ class Child:
             self.ready.clear()
 
     async def _wait_ready(self, started: float) -> None:
-        async with grpc.aio.insecure_channel(self.service.address, options=_PROBE_OPTIONS) as channel:
+        async with grpc.aio.insecure_channel(self.planned.address, options=_PROBE_OPTIONS) as channel:
             check = health_pb2_grpc.HealthStub(channel).Check  # type: ignore[attr-defined]  # set by its __init__
             while not await _serving(check):  # noqa: ASYNC110 - it is another process that changes
                 await asyncio.sleep(POLL_S)

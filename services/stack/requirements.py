@@ -18,7 +18,7 @@ _SERVICES: Final = (
     "structlog",
     "tritonclient",
 )
-_EMBEDDED: Final = ("openvino", "pytriton")
+_EMBEDDED: Final = ("onnxruntime", "openvino", "pytriton")
 
 
 class CannotRun(Exception):

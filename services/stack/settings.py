@@ -1,14 +1,16 @@
 """What the stack can be told, by flags or environment variables (HEMASERVE_STACK_...)."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from hemaserve.site_profile import default_folder
-from services.runtime.settings import Address
+from hemaserve.paths import site_profiles_folder
+from services.runtime.addresses import Address
+from services.stack.profiles import PROFILES, Profile, ProfileName
 from services.stack.requirements import model_repository
 from services.triton.settings import split_names
 
@@ -36,11 +38,16 @@ class StackSettings(BaseSettings):
     model_repository: Path = Field(default_factory=model_repository)
     """Triton's model repository."""
 
-    models: Annotated[tuple[str, ...], NoDecode, BeforeValidator(split_names)] = ("ensemble", "yolov8n")
-    """Models to load at the start, separated by commas; an ensemble brings its members. Others of the repository, such
-    as those of the leukemia screen, are loaded when they are first asked for. Empty: all of them, at the start."""
+    profile: ProfileName = ProfileName.DEFAULT
+    """`tiny`: the smallest networks and no others, everything in less than 300 MB. `default`: the ensemble and its
+    detector; others of the repository, such as those of the leukemia screen, are loaded when they are first asked for.
+    `full`: all of the repository at the start."""
 
-    site_profiles: Path = Field(default_factory=default_folder)
+    models: Annotated[tuple[str, ...] | None, NoDecode, BeforeValidator(split_names)] = None
+    """Models to load at the start in place of the profile's, separated by commas; an ensemble brings its members.
+    Empty: all of them."""
+
+    site_profiles: Path = Field(default_factory=site_profiles_folder)
     """Folder of site profiles, where `hemaserve adapt` leaves them."""
 
     triton: Address | None = None
@@ -60,3 +67,9 @@ class StackSettings(BaseSettings):
 
     drain_grace_s: Annotated[float, Field(ge=0)] = 5.0
     """When stopping: how long calls in progress may take to finish, in seconds."""
+
+    @property
+    def makeup(self) -> Profile:
+        """The profile, with `models` in place of its own where they are given."""
+        profile = PROFILES[self.profile]
+        return profile if self.models is None else replace(profile, models=self.models)

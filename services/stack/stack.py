@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from services.stack.child import Child, ChildFailed
-from services.stack.plan import Service, plan
+from services.stack.plan import Process, plan
 from services.stack.requirements import CannotRun
 from services.stack.settings import StackSettings
 
@@ -48,8 +48,8 @@ class Stack:
             NotReady: see there.
         """
         self._children = [
-            Child(service, log, on_ready=self._tell_ready, on_death=self._tell_death)
-            for service, log in self._with_logs()
+            Child(planned, log, on_ready=self._tell_ready, on_death=self._tell_death)
+            for planned, log in self._with_logs()
         ]
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -73,7 +73,7 @@ class Stack:
             waiting = [child for child in self._children if not child.ready.is_set()]
             raise NotReady(
                 f"not ready after {self._settings.ready_timeout_s:g} s: "
-                + ", ".join(child.service.name for child in waiting)
+                + ", ".join(child.planned.name for child in waiting)
                 + "".join(map(_log_end, waiting))
             )
         if not stop.done():
@@ -94,27 +94,29 @@ class Stack:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         for names in _STOP_ORDER:
-            going = [child for child in self._children if child.service.name in names]
+            going = [
+                child for child in self._children if any(part.name in names for part in child.planned.parts)
+            ]
             await asyncio.gather(*(child.stop(self._hurry) for child in going))
         if self._settings.ready_file is not None:
             with contextlib.suppress(OSError):
                 self._settings.ready_file.unlink(missing_ok=True)
         self._say("HemaServe has stopped.")
 
-    def _with_logs(self) -> list[tuple[Service, Path | None]]:
+    def _with_logs(self) -> list[tuple[Process, Path | None]]:
         if not self._settings.model_repository.is_dir() and self._settings.triton is None:
             raise CannotRun(
                 f"there is no model repository at {self._settings.model_repository}; "
                 "name one with --model-repository DIR"
             )
-        services = plan(self._settings)
+        processes = plan(self._settings)
         if self._settings.verbose:
-            return [(service, None) for service in services]
+            return [(planned, None) for planned in processes]
         # Two stacks have two folders: the gateway's address is theirs alone.
         folder = self._settings.log_dir / self._settings.address.replace(":", "_")
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            logs = [folder / f"{service.name}.log" for service in services]
+            logs = [folder / f"{planned.name}.log" for planned in processes]
             for log in logs:
                 log.write_bytes(b"")
         except OSError:
@@ -122,7 +124,7 @@ class Stack:
                 f"cannot write logs in {folder}; choose another folder with --log-dir DIR"
             ) from None
         self._say(f"logs in {folder}")
-        return list(zip(services, logs, strict=True))
+        return list(zip(processes, logs, strict=True))
 
     def _on_signal(self) -> None:
         if self._stop.is_set():
@@ -132,12 +134,13 @@ class Stack:
         self._stop.set()
 
     def _tell_ready(self, child: Child, seconds: float) -> None:
-        self._say(f"{child.service.name:<11} ready   {child.service.address:<21} {seconds:5.1f} s")
+        for part in child.planned.parts:
+            self._say(f"{part.name:<11} ready   {part.address:<21} {seconds:5.1f} s")
         if self._complete:
             self._write_ready_file()
 
     def _tell_death(self, child: Child, status: int) -> None:
-        self._say(f"{child.service.name:<11} died    (status {status}); starting it again")
+        self._say(f"{child.planned.name:<11} died    (status {status}); starting it again")
 
     def _write_ready_file(self) -> None:
         path = self._settings.ready_file
@@ -146,15 +149,17 @@ class Stack:
         document = {
             "address": self._settings.address,
             "pid": os.getpid(),
+            "profile": self._settings.profile.value,
             "services": {
-                child.service.name: {
-                    "address": child.service.address,
-                    "metrics_address": child.service.metrics_address,
+                part.name: {
+                    "address": part.address,
+                    "metrics_address": part.metrics_address,
                     "pid": child.pid,
                     "ready_s": child.ready_s,
                     "restarts": child.restarts,
                 }
                 for child in self._children
+                for part in child.planned.parts
             },
         }
         # A reader sees the whole file or none.
@@ -181,4 +186,4 @@ def _log_end(child: Child) -> str:
         lines = child.log.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL_LINES:]
     except OSError:
         return ""
-    return "".join(f"\n  {child.service.name} | {line}" for line in lines)
+    return "".join(f"\n  {child.planned.name} | {line}" for line in lines)

@@ -24,7 +24,7 @@ from hemaserve.errors import (
     ResourceExhausted,
     Unavailable,
 )
-from services.triton.loading import ModelLoader
+from services.triton.loading import LoadPolicy, ModelLoader
 
 Array = npt.NDArray[Any]
 
@@ -108,16 +108,17 @@ class TritonClient:
 
     Args:
         address: ``host:port`` of Triton's gRPC endpoint.
+        loads: whether :meth:`load` loads what Triton has not loaded at its start.
 
     All methods but the two about readiness raise domain errors: :class:`Unavailable` (not reachable, or gone in the
     middle of a call), :class:`DeadlineExceeded`, :class:`NotFound` (no such model is loaded),
     :class:`ResourceExhausted` (its queue is full), :class:`Internal` (anything else; the log has Triton's words).
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, loads: LoadPolicy = LoadPolicy()) -> None:
         self.address = address
         self._client: Any = InferenceServerClient(address, channel_args=_CHANNEL_OPTIONS)
-        self._loader = ModelLoader(self._repository, self.ready, self._load)
+        self._loader = ModelLoader(loads, self._repository, self.ready, self._load)
 
     async def __aenter__(self) -> Self:
         return self
@@ -225,6 +226,10 @@ class TritonClient:
         Returns:
             Whether the model answers now. It does not when the repository has none of that name, when it cannot be
             loaded, and where Triton's model control is not explicit.
+
+        Raises:
+            FailedPrecondition: it is not loaded, and models are not loaded on request here; or it is one of those
+                networks that can be made and are not delivered.
         """
         return await self._loader.load(model)
 

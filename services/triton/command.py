@@ -15,6 +15,17 @@ from services.triton.wheel import TritonWheel
 
 HOST = "127.0.0.1"
 
+LEAN_OPTIONS = (
+    "--http-thread-count=1",
+    # Each keeps what the largest request that it once held took.
+    "--grpc-infer-allocation-pool-size=1",
+)
+LEAN_ENVIRONMENT = {
+    # Blocks of this many bytes and more are never kept (mallopt(3)); those of a network's tensors are larger.
+    "MALLOC_MMAP_THRESHOLD_": "65536",
+    "MALLOC_ARENA_MAX": "2",
+}
+
 
 @dataclass(frozen=True)
 class Ports:
@@ -79,6 +90,7 @@ def command_line(
         f"--http-port={ports.http}",
         f"--metrics-address={HOST}",
         f"--metrics-port={ports.metrics}",
+        *(LEAN_OPTIONS if settings.lean else ()),
         "--allow-gpu-metrics=false",
         "--pinned-memory-pool-byte-size=0",
         f"--exit-timeout-secs={max(1, round(settings.stop_timeout_s))}",
@@ -108,5 +120,7 @@ def environment(
     # Instances are processes; each runs with the threads its model's configuration gives it, and no library beside.
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
         env[name] = "1"
+    if settings.lean:
+        env |= LEAN_ENVIRONMENT
     env["CUDA_VISIBLE_DEVICES"] = ""  # the embedded Triton is for CPUs
     return env

@@ -52,6 +52,10 @@ class TritonSettings(BaseSettings):
     """Keep compiled networks in the cache folder: saves a quarter of a second for each instance at start. Off, because
     instances of one model, which are processes, then read and write the same files at once."""
 
+    lean: bool = False
+    """Take as little memory as possible: few threads, and memory goes back to the system as soon as it is free, which
+    costs time. For configurations such as configs/tiny.pbtxt."""
+
     auto_complete: bool = False
     """Let backends complete configurations that lack inputs or outputs. Costs one more process per model at start."""
 

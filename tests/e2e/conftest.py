@@ -1,6 +1,7 @@
 """A whole stack, really started by `hemaserve up`, and the command to use it with."""
 
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -63,14 +64,14 @@ def free_address() -> str:
 
 
 @contextlib.contextmanager
-def running_stack(folder: Path) -> Iterator[Stack]:
+def running_stack(folder: Path, *words: object) -> Iterator[Stack]:
     address = _free_address()
     ready_file, log_dir, profiles = folder / "ready.json", folder / "logs", folder / "profiles"
     output = (folder / "up.txt").open("w")
     process = subprocess.Popen(
         [
             *(*COMMAND, "up", "--address", address, "--profiles", str(profiles)),
-            *("--ready-file", str(ready_file), "--log-dir", str(log_dir)),
+            *("--ready-file", str(ready_file), "--log-dir", str(log_dir), *map(str, words)),
         ],
         stdout=output,
         stderr=subprocess.STDOUT,
@@ -101,19 +102,20 @@ def own_stack(tmp_path: Path) -> Iterator[Stack]:
         yield running
 
 
+def run_command(stack: Stack, folder: Path, *words: object) -> "subprocess.CompletedProcess[str]":
+    """Run the command in a folder, against a stack."""
+    return subprocess.run(
+        [*COMMAND, *map(str, words)],
+        env=os.environ | {"HEMASERVE_ADDRESS": stack.address, "COLUMNS": "120"},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
 @pytest.fixture
 def hemaserve(stack: Stack, tmp_path: Path) -> "Callable[..., subprocess.CompletedProcess[str]]":
     """Run the command against the stack."""
-
-    def run(*words: object) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [*COMMAND, *map(str, words)],
-            env=os.environ | {"HEMASERVE_ADDRESS": stack.address, "COLUMNS": "120"},
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
-        )
-
-    return run
+    return functools.partial(run_command, stack, tmp_path)

@@ -82,10 +82,10 @@ def test_nothing_stays_behind(own_stack, number):
 
 
 @pytest.mark.slow  # starts a stack of its own
-@pytest.mark.parametrize("interrupted", [False, True])
-def test_the_demo_starts_a_stack_and_takes_it_along(tmp_path, free_address, interrupted):
+@pytest.mark.parametrize(("interrupted", "words"), [(False, ()), (True, ()), (False, ("--profile", "tiny"))])
+def test_the_demo_starts_a_stack_and_takes_it_along(tmp_path, free_address, interrupted, words):
     process = subprocess.Popen(
-        [*COMMAND, "demo", "--address", free_address, "--out", str(tmp_path / "demo")],
+        [*COMMAND, "demo", "--address", free_address, "--out", str(tmp_path / "demo"), *words],
         cwd=tmp_path,
         env=os.environ | {"XDG_STATE_HOME": str(tmp_path)},
         stdout=subprocess.PIPE,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hemaserve.paths import NoImages, image_files
+from hemaserve.paths import NoImages, image_files, site_profiles_folder
 
 
 @pytest.fixture
@@ -52,3 +52,10 @@ def test_nothing_there_is_said_with_the_path(folder, path):
     (folder / "empty").mkdir()
     with pytest.raises(NoImages, match=path.replace("*", r"\*")):
         image_files([folder / path])
+
+
+def test_profiles_have_one_place_that_adapt_and_the_services_agree_on(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    assert site_profiles_folder() == tmp_path / "hemaserve" / "site_profiles"
+    monkeypatch.delenv("XDG_DATA_HOME")
+    assert site_profiles_folder().parts[-4:] == (".local", "share", "hemaserve", "site_profiles")

@@ -164,10 +164,3 @@ def test_a_hostile_file_is_refused_and_nothing_else_happens(data):
 def test_no_bytes_at_all_raise_anything_else(data):
     with pytest.raises(UnusableProfile):
         from_json(data)
-
-
-def test_profiles_have_one_place_that_adapt_and_the_services_agree_on(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
-    assert site_profile.default_folder() == tmp_path / "hemaserve" / "site_profiles"
-    monkeypatch.delenv("XDG_DATA_HOME")
-    assert site_profile.default_folder().parts[-4:] == (".local", "share", "hemaserve", "site_profiles")

@@ -9,6 +9,8 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
 from hemaserve.cells import CellType, Kind
+from hemaserve.unshipped import UNSHIPPED
+from training.triton_config import VARIANTS
 
 REPOSITORY = Path(__file__).parents[3] / "model_repository"
 MODELS = sorted(path.name for path in REPOSITORY.iterdir() if path.is_dir())
@@ -36,16 +38,22 @@ def test_all_configurations_of_a_model_differ_only_in_how_it_is_run(model: str):
     plain = read(REPOSITORY / model / "config.pbtxt")
     for path in (REPOSITORY / model / "configs").glob("*.pbtxt"):
         other = read(path)
-        assert (other.input, other.output, other.max_batch_size) == (
-            plain.input,
-            plain.output,
-            plain.max_batch_size,
-        )
-        how = {"intra_op_thread_count", "inter_op_thread_count", "runtime", "precision"}
+        assert (other.input, other.output) == (plain.input, plain.output)
+        assert 0 < other.max_batch_size <= plain.max_batch_size
+        how = {"intra_op_thread_count", "inter_op_thread_count", "runtime", "precision", "enable_mem_arena"}
         said, plainly = parameters(other), parameters(plain)
         assert {key: said[key] for key in said.keys() - how} == {
             key: plainly[key] for key in plainly.keys() - how
         }
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model_has_every_variant(model: str):
+    assert {path.stem for path in (REPOSITORY / model / "configs").iterdir()} == set(VARIANTS)
+
+
+def test_networks_said_not_to_be_shipped_are_not_here():
+    assert UNSHIPPED.keys().isdisjoint(MODELS)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@
 
 It carries the name of NVIDIA's native backend, ``onnxruntime``, so that one model repository serves on both: the
 native one in NVIDIA's image and this one on the Triton of the ``nvidia-pytriton`` wheel. Model parameters that it
-reads: ``runtime`` (openvino | onnxruntime), ``intra_op_thread_count``, ``precision`` (auto | f32 | bf16).
+reads: ``runtime`` (openvino | onnxruntime), ``intra_op_thread_count``, ``precision`` (auto | f32 | bf16), and, as the
+native one does, ``enable_mem_arena`` (1 | 0).
 
 Runs inside Triton's Python stub, one process per model instance. Only translates between Triton and its siblings.
 """

@@ -57,6 +57,8 @@ class Options:
     """Threads of one instance."""
     precision: str = "auto"
     """``auto`` (bf16 where the CPU computes in it, else f32), ``f32`` or ``bf16``. OpenVINO only."""
+    memory_arena: bool = True
+    """Whether a network keeps the memory that its largest batch took. ONNX Runtime only."""
 
     @classmethod
     def of(cls, parameters: Mapping[str, str]) -> Options:
@@ -74,7 +76,10 @@ class Options:
         threads = parameters.get("intra_op_thread_count", str(cls.threads))
         if not threads.isdigit() or int(threads) < 1:
             raise ValueError(f"parameter intra_op_thread_count is '{threads}', expected a number from 1 up")
-        return cls(runtime, int(threads), precision)
+        arena = parameters.get("enable_mem_arena", "1")
+        if arena not in ("0", "1"):
+            raise ValueError(f"parameter enable_mem_arena is '{arena}', expected 0 or 1")
+        return cls(runtime, int(threads), precision, arena == "1")
 
 
 class Network(Protocol):
@@ -95,14 +100,14 @@ def ports(path: Path, runtime: str) -> tuple[list[Port], list[Port]]:
         Exception: whatever the runtime says of a file that it cannot read.
     """
     if runtime == "onnxruntime":
-        return _onnxruntime_ports(_onnxruntime_session(path, 1))
+        return _onnxruntime_ports(_onnxruntime_session(path, Options()))
     return _openvino_ports(_openvino_core().read_model(str(path)))
 
 
 def load(path: Path, options: Options) -> tuple[Network, list[Port], list[Port]]:
     """Compiles the ONNX file at ``path``; returns the network, its inputs and its outputs."""
     if options.runtime == "onnxruntime":
-        session = _onnxruntime_session(path, options.threads)
+        session = _onnxruntime_session(path, options)
         inputs, outputs = _onnxruntime_ports(session)
         return _OnnxRuntimeNetwork(session, options.threads), inputs, outputs
     core = _openvino_core()
@@ -169,7 +174,7 @@ def _openvino_ports(model: Any) -> tuple[list[Port], list[Port]]:
     return [port(node) for node in model.inputs], [port(node) for node in model.outputs]
 
 
-def _onnxruntime_session(path: Path, threads: int) -> Any:
+def _onnxruntime_session(path: Path, options: Options) -> Any:
     try:
         import onnxruntime  # type: ignore[import-not-found, unused-ignore] # noqa: PLC0415 - optional
 
@@ -179,10 +184,11 @@ def _onnxruntime_session(path: Path, threads: int) -> Any:
         raise RuntimeError(
             f"the runtime onnxruntime cannot be imported (openvino is the default): {error}"
         ) from error
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    return session_type(str(path), options, providers=["CPUExecutionProvider"])
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = options.threads
+    settings.inter_op_num_threads = 1
+    settings.enable_cpu_mem_arena = options.memory_arena
+    return session_type(str(path), settings, providers=["CPUExecutionProvider"])
 
 
 def _onnxruntime_ports(session: Any) -> tuple[list[Port], list[Port]]:

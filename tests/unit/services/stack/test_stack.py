@@ -13,9 +13,8 @@ import pytest
 from services.stack import child as child_module
 from services.stack import requirements
 from services.stack.child import Child, ChildFailed
-from services.stack.plan import Service, plan
+from services.stack.plan import Part, Process
 from services.stack.requirements import CannotRun
-from services.stack.settings import StackSettings
 
 HEALTHY = """
 import sys, signal, threading
@@ -41,8 +40,11 @@ def free_address():
 
 def a_service(code, *words, stop_timeout_s=20.0):
     address = free_address()
-    return Service(
-        "thing", address, free_address(), (sys.executable, "-c", code, address, *words), {}, stop_timeout_s
+    return Process(
+        (Part("thing", address, free_address()),),
+        (sys.executable, "-c", code, address, *words),
+        {},
+        stop_timeout_s,
     )
 
 
@@ -128,58 +130,6 @@ async def test_a_process_ends_when_the_stack_is_killed():
     await parent.wait()
     await asyncio.to_thread(psutil.wait_procs, [grandchild], timeout=30)
     assert not grandchild.is_running() or grandchild.status() == psutil.STATUS_ZOMBIE
-
-
-def test_every_process_has_addresses_of_its_own_and_knows_those_it_calls():
-    services = {service.name: service for service in plan(StackSettings(address="127.0.0.1:50099"))}
-    assert list(services) == ["triton", "detector", "classifier", "gateway"]
-    addresses = [a for s in services.values() for a in (s.address, s.metrics_address)]
-    assert len(set(addresses)) == len(addresses)
-    gateway = services["gateway"].environment
-    assert gateway["HEMASERVE_GATEWAY_LISTEN"] == "127.0.0.1:50099"
-    assert gateway["HEMASERVE_GATEWAY_DETECTOR_ADDRESS"] == services["detector"].address
-    assert gateway["HEMASERVE_GATEWAY_CLASSIFIER_ADDRESS"] == services["classifier"].address
-    assert all(s.address.startswith("127.0.0.1:") for s in services.values())
-
-
-@pytest.mark.parametrize("words", [[], ["--models", ""], ["--models", "vit,yolov5n"]])
-def test_triton_loads_the_default_networks_at_its_start_or_those_named(words):
-    from pydantic_settings import CliApp
-
-    from services.classifier.settings import ClassifierSettings
-    from services.detector.settings import DetectorSettings
-    from services.triton.settings import TritonSettings, split_names
-
-    settings = CliApp.run(StackSettings, cli_args=words)
-    triton = plan(settings)[0]
-    told = TritonSettings(models=split_names(triton.environment["HEMASERVE_TRITON_MODELS"])).models
-    defaults = (ClassifierSettings().default_model, DetectorSettings().default_model)
-    assert told == (split_names(words[1]) if words else defaults)
-
-
-def test_the_services_understand_what_they_are_told():
-    from services.classifier.settings import ClassifierSettings
-    from services.detector.settings import DetectorSettings
-    from services.gateway.settings import GatewaySettings
-    from services.triton.settings import TritonSettings
-
-    classes = {
-        "triton": TritonSettings,
-        "detector": DetectorSettings,
-        "classifier": ClassifierSettings,
-        "gateway": GatewaySettings,
-    }
-    for service in plan(StackSettings()):
-        prefix = f"HEMASERVE_{service.name.upper()}_"
-        for name in service.environment:
-            assert name.removeprefix(prefix).lower() in classes[service.name].model_fields, name
-
-
-def test_a_triton_that_runs_already_is_used():
-    services = {service.name: service for service in plan(StackSettings(triton="127.0.0.1:8001"))}
-    assert "triton" not in services
-    assert "127.0.0.1:8001" in services["detector"].environment.values()
-    assert "127.0.0.1:8001" in services["classifier"].environment.values()
 
 
 def test_a_taken_address_is_refused_with_the_way_out():

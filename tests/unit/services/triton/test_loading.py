@@ -5,13 +5,15 @@ import asyncio
 import pytest
 from tritonclient.utils import InferenceServerException
 
-from services.triton.loading import LOAD_AGAIN_S, ModelLoader
+from hemaserve.errors import FailedPrecondition
+from hemaserve.unshipped import UNSHIPPED
+from services.triton.loading import LOAD_AGAIN_S, LoadPolicy, ModelLoader
 
 
 class Repository:
     """A repository whose models load when `gate` is open."""
 
-    def __init__(self, *names):
+    def __init__(self, *names, policy=LoadPolicy()):
         self.names = set(names)
         self.loaded = set()
         self.broken = set()
@@ -20,7 +22,7 @@ class Repository:
         self.gate = asyncio.Event()
         self.gate.set()
         self.now_s = 1000.0
-        self.loader = ModelLoader(self.known, self.ready, self.load, clock=lambda: self.now_s)
+        self.loader = ModelLoader(policy, self.known, self.ready, self.load, clock=lambda: self.now_s)
 
     async def known(self):
         return self.names
@@ -89,7 +91,34 @@ async def test_what_goes_wrong_while_asking_is_raised_and_forgotten():
             raise failure
         return {"vit"}
 
-    loader = ModelLoader(known, repository.ready, repository.load)
+    loader = ModelLoader(LoadPolicy(), known, repository.ready, repository.load)
     with pytest.raises(ConnectionError):
         await loader.load("vit")
     assert await loader.load("vit")
+
+
+async def test_where_none_is_loaded_on_request_it_is_refused_and_told_who_would():
+    repository = Repository("vit", "xception", policy=LoadPolicy(on_request=False, profile="tiny"))
+    repository.loaded.add("xception")
+    with pytest.raises(FailedPrecondition, match=r"'vit'.*profile tiny.*--profile default") as refused:
+        await repository.loader.load("vit")
+    assert refused.value.reason == "MODEL_NOT_LOADED_ON_REQUEST"
+    assert await repository.loader.load("xception")
+    assert not await repository.loader.load("rose")
+    assert repository.attempts == []
+
+
+@pytest.mark.parametrize("on_request", [True, False])
+async def test_who_asks_for_a_network_that_is_not_shipped_is_told_why_and_how_to_make_it(on_request):
+    repository = Repository("vit", policy=LoadPolicy(on_request=on_request))
+    network = UNSHIPPED["yolov5x6"]
+    with pytest.raises(FailedPrecondition) as refused:
+        await repository.loader.load(network.name)
+    assert refused.value.reason == "MODEL_NOT_SHIPPED"
+    assert network.reason in refused.value.message
+    assert "python -m training run yolov5x6" in refused.value.message
+
+
+async def test_a_network_that_is_not_shipped_and_was_made_is_loaded_like_any():
+    repository = Repository("yolov5x6")
+    assert await repository.loader.load("yolov5x6")

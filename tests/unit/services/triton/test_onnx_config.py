@@ -91,6 +91,12 @@ def test_the_file_is_the_one_the_configuration_names(tmp_path) -> None:
 def test_options_come_from_parameters_and_have_limits() -> None:
     parameters = onnx_config.parameters({"parameters": {"intra_op_thread_count": {"string_value": "2"}}})
     assert Options.of(parameters) == Options("openvino", 2, "auto")
-    for wrong in ({"runtime": "torch"}, {"precision": "int8"}, {"intra_op_thread_count": "0"}):
+    assert Options.of({"runtime": "onnxruntime", "enable_mem_arena": "0"}).memory_arena is False
+    for wrong in (
+        {"runtime": "torch"},
+        {"precision": "int8"},
+        {"intra_op_thread_count": "0"},
+        {"enable_mem_arena": "off"},
+    ):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             Options.of(wrong)
