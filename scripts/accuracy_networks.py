@@ -28,23 +28,27 @@ READING = """\
 ## How to read it
 
 - *PBC* is measured through the running services, each image sent the way of a field; limits are exact
-  (Clopper-Pearson) 95%.
+  (Clopper-Pearson) 95%. *Offline* figures are the factory's own, on the machine that trained the network, with limits
+  by bootstrap; crops were stored there as WebP at quality 80 and enlarged for networks that take more than 128 px.
 - *bccd, never seen* is the factory's own offline measurement and did not go through the services: the labelled white
-  cells, cut out by their labels. Networks and ensembles are measured by a twin from the same factory that was trained
-  without any image of bccd; presets never see any. Limits are bootstrap 95%. *n* is the number of cells.
+  cells, cut out by their labels. Networks and ensembles that learned from bccd are measured by a twin from the same
+  factory that was trained without any image of it; the others, and presets, never see any. Limits are bootstrap 95%.
+  *n* is the number of cells.
 - *Parameters* are those that training adjusted; an ensemble has its members'.
 - *Crops/s* are of batches through Triton on the CPU named below. Networks and presets were measured in runs of their
-  own, so small differences between the two mean nothing.
+  own, so small differences between the two mean nothing; those of presets are of files with random weights, which
+  compute as much.
 """
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """A share of right best guesses, its 95% interval, and how many cells it is of."""
+    """A share of right best guesses, its 95% interval, how many cells it is of, and whether services were asked."""
 
     share: float
     interval: tuple[float, float]
     n: int
+    offline: bool = False
 
     @property
     def shown(self) -> str:
@@ -95,7 +99,7 @@ def _network(model: Document, results: Results, training: Path) -> Compared:
         name,
         ENSEMBLE if members else NETWORK,
         *_on_pbc(name, results),
-        _on_bccd(training / LEFT_OUT / f"{name}.json"),
+        _on_bccd(training / LEFT_OUT / f"{name}.json") or _never_seen(training / f"{name}.json"),
         sum(known) if len(known) == len(parameters) else None,
         results.speed.get("networks", {}).get(name),
     )
@@ -104,7 +108,9 @@ def _network(model: Document, results: Results, training: Path) -> Compared:
 def _preset(name: str, results: Results, training: Path) -> Compared:
     path = training / PRESETS / f"{name}.json"
     speed = results.speed.get("networks", {}).get(name)
-    return Compared(name, PRESET, *_on_pbc(name, results), _on_bccd(path), _parameters(path), speed)
+    eight, five = _on_pbc(name, results)
+    offline = _accuracy((load_document(path) or {}).get("primary"), "crops", offline=True)
+    return Compared(name, PRESET, eight or offline, five, _on_bccd(path), _parameters(path), speed)
 
 
 def _on_pbc(name: str, results: Results) -> tuple[Accuracy | None, Accuracy | None]:
@@ -114,14 +120,20 @@ def _on_pbc(name: str, results: Results) -> tuple[Accuracy | None, Accuracy | No
 
 def _on_bccd(path: Path) -> Accuracy | None:
     source = ((load_document(path) or {}).get("sources") or {}).get("bccd")
-    return _accuracy(None if source is None else source["primary"], "crops")
+    return _accuracy(None if source is None else source["primary"], "crops", offline=True)
 
 
-def _accuracy(document: Document | None, n: str) -> Accuracy | None:
+def _never_seen(path: Path) -> Accuracy | None:
+    """On bccd by the network itself, where its recipe had no epochs with other laboratories."""
+    recipe = ((load_document(path) or {}).get("training") or {}).get("recipe") or {}
+    return _on_bccd(path) if recipe.get("joint_epochs") == "0" else None
+
+
+def _accuracy(document: Document | None, n: str, *, offline: bool = False) -> Accuracy | None:
     if document is None:
         return None
     low, high = document["accuracy_ci95"]
-    return Accuracy(document["accuracy"], (low, high), document[n])
+    return Accuracy(document["accuracy"], (low, high), document[n], offline)
 
 
 def _parameters(path: Path) -> int | None:
@@ -158,7 +170,9 @@ def networks_page(
 
 
 def _shown(accuracy: Accuracy | None) -> str:
-    return NOT_MEASURED if accuracy is None else f"{accuracy.shown} of {accuracy.n}"
+    if accuracy is None:
+        return NOT_MEASURED
+    return f"{accuracy.shown} of {accuracy.n}{', offline' if accuracy.offline else ''}"
 
 
 def _speed_line(name: str, results: Results) -> str:

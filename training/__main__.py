@@ -25,6 +25,7 @@ class Network(StrEnum):
     YOLOV8N = "yolov8n"
     YOLOV8N_WITHOUT_BCCD = "yolov8n-without-bccd"
     YOLOV5N = "yolov5n"
+    YOLOV5X6 = "yolov5x6"
     EFFICIENTNET = "efficientnet"
     EFFICIENTNET_BASE = "efficientnet-base"
     XCEPTION_BASE = "xception-base"
@@ -145,6 +146,15 @@ def leukemia_boxes(
     for one in split or list(Split):
         crops.forget(f"leukemia-{one}")
         typer.echo(f"{one}: {finder.find_boxes(one, address)} white cells")
+
+
+@app.command()
+def mooney() -> None:
+    """Write the fields of Mooney's set that measure, split in both ways, for `hemaserve evaluate cells --whole`."""
+    from training.mooney import write_folders
+    from training.settings import settings
+
+    write_folders(settings().runs / "mooney")
 
 
 @app.command()

@@ -46,7 +46,8 @@ class DetectorRecipe:
         name: the run's and the model's name.
         title: the name that people read.
         architecture: ultralytics' YAML name.
-        start: where the weights start: a state dictionary in the weights folder, or the name of another recipe.
+        start: where the weights start: a state dictionary in the weights folder, or the name of another recipe; empty
+            for nothing.
         epochs: passes over the training fields.
         close_mosaic: the last epochs, in which fields are shown whole, as they are served.
         learning_rate: AdamW's, at the peak of the schedule.
@@ -125,6 +126,16 @@ RECIPES: Final = {
             epochs=4,
             close_mosaic=1,
             without=frozenset({"bccd"}),
+        ),
+        # That of Bhavana & Balakrishna, whose other detector is YOLOv8: 416 px, in training rounded up to its stride.
+        DetectorRecipe(
+            name="yolov5x6",
+            title="YOLOv5x6, 512 px",
+            architecture="yolov5x6.yaml",
+            start="",
+            epochs=30,
+            close_mosaic=5,
+            learning_rate=5e-4,
         ),
     )
 }
@@ -239,13 +250,15 @@ def _starting_checkpoint(recipe: DetectorRecipe) -> Path:
         return RECIPES[recipe.start].best
     path = recipe.folder / "start.pt"
     yolo: Any = YOLO(recipe.architecture)
-    state = torch.load(settings().weights / recipe.start, map_location="cpu", weights_only=True)
+    state: dict[str, torch.Tensor] = {}
+    if recipe.start:
+        state = torch.load(settings().weights / recipe.start, map_location="cpu", weights_only=True)
     own = yolo.model.state_dict()
     matching = {
         name: tensor for name, tensor in state.items() if name in own and own[name].shape == tensor.shape
     }
     yolo.model.load_state_dict(matching, strict=False)
-    log.info("%d of %d tensors start from %s", len(matching), len(own), recipe.start)
+    log.info("%d of %d tensors start from %s", len(matching), len(own), recipe.start or "nothing")
     yolo.save(path)
     return path
 

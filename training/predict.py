@@ -10,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from training.settings import settings
+
 _BATCH = 128
 
 
@@ -17,11 +19,13 @@ _BATCH = 128
 def predict_logits(network: nn.Module, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
     """uint8 [N, S, S, 3] RGB crops to float32 [N, leaves] logits."""
     device = next(network.parameters()).device
+    wanted = settings().mixed_precision
+    mixed = device.type == "cuda" if wanted is None else wanted
     rows = []
     for start in range(0, len(crops), _BATCH):
         pixels = torch.from_numpy(np.array(crops[start : start + _BATCH])).to(device)
         # NHWC memory seen as NCHW is what PyTorch calls channels last: nothing is copied.
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
             rows.append(network(pixels.permute(0, 3, 1, 2)).float().cpu().numpy())
     return np.concatenate(rows)
 

@@ -39,7 +39,7 @@ class Settings(BaseSettings):
     """CPU threads that torch may use."""
 
     mixed_precision: bool | None = None
-    """Whether training computes in bfloat16 where that is safe; by default on a GPU. Some CPUs gain from it too, with
+    """Whether training and measuring compute in bfloat16 where that is safe; by default on a GPU. Some CPUs gain from it too, with
     some networks: twice the speed for plain convolutions, half of it for depthwise ones."""
 
     save_every_s: float = 0.0
