@@ -45,14 +45,14 @@ class DenseHybrid(Classifier):
     def evidence(self, features: Tensor) -> Tensor:
         """As `Classifier.evidence`, with the dense layer's units as they are: on, or off.
 
-        The dense layer's part is gradient times feature; the biases of the units that are on are left out, so that
-        the mean over all places differs from the logit by a number that is not the same for all crops.
+        The dense layer's part is gradient times feature; what the biases of the units that are on add is spread evenly.
         """
         convolved, dense = self.head.weight.split([self.width, self.dense.out_features], dim=1)
         on = (self.dense(features.flatten(1)) > 0).float()
         gradient = torch.matmul(on[:, None] * dense, self.dense.weight)
         spread = (gradient * features.flatten(1)[:, None]).unflatten(2, features.shape[1:]).sum(dim=2)
-        return functional.conv2d(features, convolved[:, :, None, None]) + self.places * spread
+        even = torch.matmul(on, (dense * self.dense.bias).T)[:, :, None, None]
+        return functional.conv2d(features, convolved[:, :, None, None]) + self.places * spread + even
 
 
 class GraphLayer(nn.Module):
