@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from hemaserve.evaluation import metrics
@@ -11,12 +11,15 @@ from hemaserve.evaluation.extra import exact_interval
 from hemaserve.evaluation.metrics import Interval
 from training import card_texts as texts
 from training.card_texts import ImageSet
-from training.results import ClassifierFigures, DetectorFigures, KindFigures, TrainingRun
+from training.results import ClassifierFigures, DetectorFigures, KindFigures, SourceFigures, TrainingRun
 from training.scores import ScoreFigures
 from training.settings import settings
 
 #: Figures of networks that never saw one of the laboratories: a folder of their own in the results.
 LEFT_OUT: Final = "left-out"
+
+#: Of a recipe, what a card says in rows of their own.
+_SAID: Final = ("name", "title", "storage")
 
 _DEVICES: Final = {"cpu": "CPU", "cuda": "one GPU"}
 
@@ -57,8 +60,14 @@ def training(run: TrainingRun | None, name: str, examples: str) -> list[str]:
     """The section on the training: from the recipe, and how far the run got with it."""
     if run is None:
         return ["## Training", "Not trained yet: an interim file that shows names and shapes."]
+    architecture = texts.ARCHITECTURES.get(architecture_of(run, name))
+    papers = [paper for start, paper in texts.PAPERS.items() if name.startswith(start)]
     rows = [
-        *([("Starts from", texts.STARTS[name])] if name in texts.STARTS else []),
+        *([("Architecture", architecture)] if architecture else []),
+        *(("Recipe after", paper) for paper in papers),
+        *_start(run.recipe, name),
+        *([("Parameters", f"{run.parameters:,}")] if run.parameters else []),
+        ("Large weights stored as", texts.STORAGE[run.recipe.get("storage", "fp16")]),
         ("Epochs", _epochs(run)),
         (f"{examples.capitalize()} per epoch", str(run.crops)),
         (
@@ -67,7 +76,7 @@ def training(run: TrainingRun | None, name: str, examples: str) -> list[str]:
         ),
         ("Seed", str(run.seed)),
     ]
-    recipe = ", ".join(f"{key} {value}" for key, value in run.recipe.items() if key not in ("name", "title"))
+    recipe = ", ".join(f"{key} {value}" for key, value in run.recipe.items() if key not in _SAID)
     return [
         "## Training",
         table(("", ""), [*rows, *([("Recipe", recipe)] if recipe else [])]),
@@ -107,10 +116,66 @@ def limits(text: str) -> list[str]:
     return ["## Intended use", texts.RESEARCH, "## Limits", text]
 
 
+def other_laboratory(figures: ClassifierFigures, *, stranger: bool) -> list[str]:
+    """The section on BCCD, of which a `stranger` saw nothing in training."""
+    served = "as served, which never saw any of BCCD" if stranger else "as served"
+    rows = [(served, source) for source in _bccd(figures)]
+    rows += [("the same, trained without any of BCCD", source) for source in _bccd(left_out(figures.name))]
+    if not rows:
+        return []
+    return [
+        "## Figures on BCCD, another laboratory",
+        table(
+            ("Network", "n", "Accuracy", "Accuracy of the identified", "Unidentified", "ECE"),
+            [
+                (
+                    what,
+                    str(source.primary.crops),
+                    percent_with_interval(source.primary.accuracy, source.primary.accuracy_ci95),
+                    percent_with_interval(source.identified_accuracy, source.identified_accuracy_ci95),
+                    percent(source.unidentified_share),
+                    percent(source.ece),
+                )
+                for what, source in rows
+            ],
+        ),
+    ]
+
+
+def home(name: str) -> str:
+    """The set whose validation side measures a classifier."""
+    return "Mooney" if name.startswith("mooney_") else "PBC"
+
+
 def left_out(name: str) -> ClassifierFigures | None:
     """The figures of the same network trained without one of the laboratories, where it was."""
     path = settings().results / LEFT_OUT / f"{name}.json"
     return ClassifierFigures.model_validate_json(path.read_text()) if path.exists() else None
+
+
+def architecture_of(run: TrainingRun | None, name: str) -> str:
+    """The architecture of a network: that which its recipe names, or its own name."""
+    return name if run is None else run.recipe.get("architecture", name)
+
+
+def _start(recipe: Mapping[str, str], name: str) -> list[tuple[str, str]]:
+    """What the weights were before the training, and who else had a say in it."""
+    start = recipe.get("start")
+    if name in texts.STARTS:
+        began = texts.STARTS[name]
+    elif "normalisation" not in recipe:
+        return []  # a detector, whose start is in its recipe
+    elif start:
+        frozen = recipe.get("frozen") == "True"
+        began = f"`{start}`{', whose body stays as it is: only a new head learns' if frozen else ''}"
+    else:
+        began = "nothing"
+    teacher = recipe.get("teacher")
+    return [("Starts from", f"{began}; distilled from `{teacher}`" if teacher else began)]
+
+
+def _bccd(figures: ClassifierFigures | None) -> list[SourceFigures]:
+    return [figures.sources["bccd"]] if figures is not None and "bccd" in figures.sources else []
 
 
 def _epochs(run: TrainingRun) -> str:

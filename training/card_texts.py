@@ -19,10 +19,23 @@ CLASSIFIER: Final = (
     "standardised over the calibration crops (Liu et al. 2020). The probability of a primary type is the sum of its "
     "leaves."
 )
+EVIDENCE: Final = (
+    "A third output, `evidence`, float32 [N, 11, h, w] (h, w: see `config.pbtxt`), tells what each place of the crop "
+    "adds to each leaf's logit, before the temperature (class activation map, Zhou et al. 2016). {of_network}"
+)
+_MEAN: Final = "The logit is its mean over all places, plus a constant of the leaf."
+#: What a network's evidence adds up to, where that is not `_MEAN` alone; by the name of its architecture.
+_EVIDENCE_OF: Final[Mapping[str, str]] = {
+    "vit": f"The tokens' evidence is followed back to the places by attention roll-out (Abnar & Zuidema 2020). {_MEAN}",
+    "hybrid_dense": (
+        "The dense layer's part is gradient times feature; the biases of its units are left out, so that the mean "
+        "differs from the logit by a number that is not the same for all crops."
+    ),
+}
 VOTE: Final = (
-    "The last step of the `ensemble`: the mean of the members' probabilities, sharpened by the temperature below and "
+    "The last step of the `{ensemble}`: the mean of the members' probabilities, sharpened by the temperature below and "
     "normalised (p ** (1 / temperature)), and the mean of their out-of-distribution scores. It has no trained weights. "
-    "Figures, and the calibration for when members are missing: [the ensemble's card](../ensemble/README.md)."
+    "Figures, and the calibration for when members are missing: [the ensemble's card](../{ensemble}/README.md)."
 )
 DETECTOR: Final = (
     "Finds white cells, red cells and platelets in a field: uint8 [N, S, S, 3] RGB, letterboxed by "
@@ -61,6 +74,48 @@ STARTS: Final[Mapping[str, str]] = {
     "leukemia_cell": _IMAGENET,
 }
 
+#: Where each architecture comes from, by its name in `training.architectures`.
+ARCHITECTURES: Final[Mapping[str, str]] = {
+    "efficientnet": "EfficientNet-Lite0 (Tan & Le 2019, without squeeze-and-excitation)",
+    "leukemia_cell": "EfficientNet-Lite0 (Tan & Le 2019, without squeeze-and-excitation)",
+    "leukemia_field": "EfficientNet-Lite0 (Tan & Le 2019, without squeeze-and-excitation)",
+    "xception": "Xception (Chollet 2017) at about a fifth of its width and half of its middle flow",
+    "xception_full": "Xception (Chollet 2017)",
+    "vit": "a vision transformer on a convolutional stem, the hybrid of Dosovitskiy et al. 2021",
+    "vgg19": (
+        "VGG-19 with batch normalisation (Simonyan & Zisserman 2015); the mean of the map stands for its last pooling "
+        "and its two dense layers of 4096"
+    ),
+    "unet": "U-Net (Ronneberger et al. 2015) at a quarter of its width, its map averaged for a linear head",
+    "unet_wide": "the same U-Net (Ronneberger et al. 2015), half as wide again",
+    "resnet50": "ResNet-50 (He et al. 2016)",
+    "inceptionv3": "Inception-v3 (Szegedy et al. 2016); below 150 px its first convolution does not halve the crop",
+    "squeezenet": "SqueezeNet 1.1 (Iandola et al. 2016) with simple bypass, and batch normalisation of our own",
+    "efficientnet_b0": "EfficientNet-B0 (Tan & Le 2019)",
+    "efficientnet_b2": "EfficientNet-B2 (Tan & Le 2019)",
+    "efficientnet_b3": "EfficientNet-B3 (Tan & Le 2019)",
+    "hybrid_dense": 'the "hybrid CNN-GNN" of Altarawneh 2023 as it was built: a dense layer beside a CNN',
+    "hybrid_graph": (
+        'the "hybrid CNN-GNN" of Altarawneh 2023 in earnest: a graph network beside a CNN (vision GNN, Han et al. '
+        "2022; relative features as in Li et al. 2019; conditional positions, Chu et al. 2021)"
+    ),
+}
+#: The papers whose recipes are repeated, by how the names of theirs begin; see `training.recipes.presets`.
+PAPERS: Final[Mapping[str, str]] = {
+    "hussien2025_": "Hussien & Kareem 2025",
+    "altarawneh2023_": "Altarawneh 2023",
+    "albadareen2024_": "AL-Badareen et al. 2024",
+    "bhavana_": "Bhavana & Balakrishna",
+    "mooney_": "Altarawneh 2023, on the same set",
+}
+#: The networks that learned from the training side of BCCD as well. All others are strangers to it.
+SAW_BCCD: Final = frozenset({"efficientnet", "xception", "vit"})
+#: How large weights are stored.
+STORAGE: Final[Mapping[str, str]] = {
+    "fp16": "FP16",
+    "int8": "INT8 with a scale for every output channel, vectors FP16; computed with as float32",
+}
+
 DETECTOR_LICENCE: Final = "AGPL-3.0-only (derives from Ultralytics' YOLO and its COCO weights)"
 SCREEN_LICENCE: Final = "LicenseRef-research-use: for research, as the images that it was made from"
 
@@ -93,16 +148,27 @@ TXL_PBC: Final = ImageSet(
     "TXL-PBC: whole fields with boxes, from four sources, BCCD and PBC among them (Gan & Li 2024, arXiv 2407.13214)",
     "MIT",
 )
+MOONEY: Final = ImageSet(
+    "Mooney: BCCD's fields with one white cell, some thirty augmentations of each of some 400 originals, four types",
+    "MIT",
+)
 LEUKEMIA: Final = ImageSet(
     "Leukemia: fields of benign (hematogones) and malignant (early pre-B, pre-B, pro-B ALL) smears, Taleqani Hospital, "
     "Tehran (Aria et al. 2021)",
     "research use",
 )
 
-CLASSIFIER_LIMITS: Final = """\
+_FEW_LABORATORIES: Final = """\
 - **Few laboratories.** Nearly all cells come from one analyser and one stain; some two hundred come from a second
   laboratory. Colour, scale and focus were jittered in training; for a third laboratory expect figures nearer to those
   of the set that was left out than to those of PBC, and verify on your own slides.
+"""
+_ONE_LABORATORY: Final = """\
+- **One laboratory.** All cells that it learned from come from one laboratory and one stain. For another one expect worse
+  figures than those of its validation side, nearer to those of BCCD where this card has them, and verify on your own
+  slides.
+"""
+_CLASSIFIER_LIMITS: Final = """\
 - **Closed world.** It knows no blasts, reactive lymphocytes, plasma cells, smudge cells, parasites or artefacts, and
   gives them one of its own types. The out-of-distribution score and the members' disagreement leave some of them
   unidentified, not all.
@@ -133,3 +199,14 @@ SCREEN_LIMITS: Final[Mapping[str, str]] = {
     "so a cell called\n  blast-like is one that looks as if it came from a malignant field, and the figures count "
     "fields' labels, not cells'.\n" + _SCREEN_LIMITS,
 }
+
+
+def evidence(architecture: str) -> str:
+    """What the third output of a network is."""
+    return EVIDENCE.format(of_network=_EVIDENCE_OF.get(architecture, _MEAN))
+
+
+def classifier_limits(laboratories: int) -> str:
+    """The limits of a classifier that learned from one laboratory, or from more."""
+    first = _ONE_LABORATORY if laboratories == 1 else _FEW_LABORATORIES
+    return f"- {NO_PATIENTS}\n{first}{_CLASSIFIER_LIMITS}"

@@ -8,12 +8,12 @@ from pathlib import Path
 from training import card_parts as parts
 from training import card_texts as texts
 from training.card_parts import percent, percent_with_interval, table
+from training.ensemble import ENSEMBLES
 from training.results import (
     CalibrationFigures,
     ClassifierFigures,
     DetectorFigures,
     ScreenFigures,
-    SourceFigures,
 )
 
 _UNMEASURED = "None yet: these are interim weights."
@@ -22,30 +22,34 @@ _UNMEASURED = "None yet: these are interim weights."
 def write_classifier(folder: Path, figures: ClassifierFigures, title: str, digest: str) -> None:
     """The card of one network, or of the ensemble."""
     members = [name for name in figures.subsets if "+" not in name]
+    file = f"`model.onnx` of the `{ENSEMBLES[figures.name].vote}`" if members else "`model.onnx`"
+    saw_bccd = [name for name in members or [figures.name] if name in texts.SAW_BCCD]
+    evidence = texts.evidence(parts.architecture_of(figures.training, figures.name))
     _write(
         folder,
         [
             f"# {title}",
             texts.WRITTEN,
             texts.CLASSIFIER,
-            *_identity("Apache-2.0", digest, "`model.onnx` of the `vote`" if members else "`model.onnx`"),
-            *_classifier_data(figures),
+            *([] if members else [evidence]),
+            *_identity("Apache-2.0", digest, file),
+            *_classifier_data(figures, saw_bccd, members),
             *_classifier_training(figures, members),
-            *_classifier_figures(figures),
+            *_classifier_figures(figures, saw_bccd),
             *_abstention(figures),
-            *parts.limits(f"- {texts.NO_PATIENTS}\n{texts.CLASSIFIER_LIMITS}"),
+            *parts.limits(texts.classifier_limits(2 if saw_bccd else 1)),
         ],
     )
 
 
 def write_vote(folder: Path, figures: ClassifierFigures, digest: str) -> None:
-    """The card of the ensemble's last step."""
+    """The card of an ensemble's last step; the figures are the ensemble's."""
     _write(
         folder,
         [
-            "# Vote",
+            f"# Vote of the `{figures.name}`",
             texts.WRITTEN,
-            texts.VOTE,
+            texts.VOTE.format(ensemble=figures.name),
             *_identity("Apache-2.0", digest),
             "## Calibration",
             f"Temperature {figures.temperature:.3f}, fitted on {figures.calibration_crops} crops kept out of training.",
@@ -113,18 +117,27 @@ def _identity(licence: str, digest: str, file: str = "`model.onnx`") -> list[str
     return [table(("", ""), [("Licence", licence), (f"SHA-256 of {file}", f"`{digest}`")])]
 
 
-def _classifier_data(figures: ClassifierFigures) -> list[str]:
+def _classifier_data(figures: ClassifierFigures, saw_bccd: list[str], members: list[str]) -> list[str]:
+    calibrated = f"Calibrated on {figures.calibration_crops} crops kept out of training"
+    whole = "training, calibration and validation"
+    if parts.home(figures.name) == "Mooney":
+        how = "by original: all that was made of a field is on one side"
+        if figures.name.endswith("_random"):
+            how = "at random, as if the fields were unrelated: both sides show augmentations of the same originals"
+        measured = f"{calibrated}, measured on {figures.crops}. The set was split {how}."
+        return parts.data([(texts.MOONEY, whole)], f"{measured} {texts.NO_PATIENTS}")
+    use = "never seen in training; validation, on the typed cells of both of its sides"
+    if saw_bccd:
+        of = f" of {' and '.join(saw_bccd)}" if len(saw_bccd) < len(members) else ""
+        use = f"the last epochs of training{of}, and validation"
     bccd = figures.sources.get("bccd")
-    measured = f" and {bccd.primary.crops} of BCCD's" if bccd else ""
+    measured = f" and {bccd.primary.crops} of {'' if saw_bccd else 'both of '}BCCD's" if bccd else ""
     return parts.data(
-        [
-            (texts.PBC, "training, calibration and validation"),
-            (texts.BCCD, "the last epochs of training, and validation"),
-        ],
-        f"Calibrated on {figures.calibration_crops} crops kept out of training, measured on {figures.crops} of PBC's"
-        f"{measured} validation side. PBC's crops are cut around the detector's boxes by "
-        "`hemaserve.imaging.cut_crop`, or are the middle of the tile where it found none; BCCD's around labelled "
-        f"boxes, and only where the field's types leave no doubt which cell is meant. {texts.NO_PATIENTS}",
+        [(texts.PBC, whole), (texts.BCCD, use)],
+        f"{calibrated}, measured on {figures.crops} of PBC's validation side{measured}. PBC's crops are cut around the "
+        "detector's boxes by `hemaserve.imaging.cut_crop`, or are the middle of the tile where it found none; BCCD's "
+        "around labelled boxes, and only where the field's types leave no doubt which cell is meant. "
+        f"{texts.NO_PATIENTS}",
     )
 
 
@@ -141,11 +154,11 @@ def _classifier_training(figures: ClassifierFigures, members: Sequence[str]) -> 
     return ["## Training", f"The ensemble has no weights of its own; its members' cards: {cards}."]
 
 
-def _classifier_figures(figures: ClassifierFigures) -> list[str]:
+def _classifier_figures(figures: ClassifierFigures, saw_bccd: list[str]) -> list[str]:
     if figures.primary is None or figures.leaf is None:
         return ["## Figures", _UNMEASURED]
     return [
-        f"## Figures on PBC's validation side (n = {figures.crops})",
+        f"## Figures on {parts.home(figures.name)}'s validation side (n = {figures.crops})",
         "Best guesses for every crop, without abstention. Intervals are 95%, by 1,000 bootstrap folds.",
         table(
             ("", "n", "Accuracy", "Macro F1"),
@@ -166,41 +179,12 @@ def _classifier_figures(figures: ClassifierFigures) -> list[str]:
         parts.scores(figures.leaf),
         parts.picture(figures.name, "confusion", "Confusion matrix of the primary types"),
         parts.picture(figures.name, "confusion-leaf", "Confusion matrix of the leaf types"),
-        *_other_laboratory(figures),
+        *parts.other_laboratory(figures, stranger=not saw_bccd),
     ]
-
-
-def _other_laboratory(figures: ClassifierFigures) -> list[str]:
-    rows = [("as served", source) for source in _bccd(figures)]
-    rows += [
-        ("the same, trained without any of BCCD", source) for source in _bccd(parts.left_out(figures.name))
-    ]
-    if not rows:
-        return []
-    return [
-        "## Figures on BCCD, another laboratory",
-        table(
-            ("Network", "n", "Accuracy", "Accuracy of the identified", "Unidentified", "ECE"),
-            [
-                (
-                    what,
-                    str(source.primary.crops),
-                    percent_with_interval(source.primary.accuracy, source.primary.accuracy_ci95),
-                    percent_with_interval(source.identified_accuracy, source.identified_accuracy_ci95),
-                    percent(source.unidentified_share),
-                    percent(source.ece),
-                )
-                for what, source in rows
-            ],
-        ),
-    ]
-
-
-def _bccd(figures: ClassifierFigures | None) -> list[SourceFigures]:
-    return [figures.sources["bccd"]] if figures is not None and "bccd" in figures.sources else []
 
 
 def _abstention(figures: ClassifierFigures) -> list[str]:
+    home = parts.home(figures.name)
     calibrated = {"all members" if figures.subsets else figures.name: figures, **figures.subsets}
     return [
         "## Calibration and abstention",
@@ -209,10 +193,10 @@ def _abstention(figures: ClassifierFigures) -> list[str]:
             ("", ""),
             [
                 (
-                    "Expected calibration error on PBC, before the temperature",
+                    f"Expected calibration error on {home}, before the temperature",
                     percent(figures.ece_uncalibrated),
                 ),
-                ("Expected calibration error on PBC", percent(figures.ece)),
+                (f"Expected calibration error on {home}", percent(figures.ece)),
                 (
                     "A leaf is reported from this share of its parent's probability on",
                     f"{figures.leaf_threshold:.2f}",

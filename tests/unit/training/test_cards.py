@@ -8,6 +8,7 @@ import pytest
 from hemaserve.cells import LEAF_TYPES, PRIMARY_TYPES
 from hemaserve.evaluation.metrics import reliability_bins
 from training import cards, scores
+from training.ensemble import ENSEMBLES, proper_subsets, subset_name
 from training.results import (
     CalibrationFigures,
     ClassifierFigures,
@@ -76,6 +77,33 @@ def _ensemble() -> ClassifierFigures:
     return _classifier("ensemble", training=None, subsets=subsets, disagreement_limit=0.333)
 
 
+def _literature(name="vgg19", **changes) -> ClassifierFigures:
+    source = SourceFigures(
+        primary=_scores(PRIMARY_TYPES, wrong=60, count=203),
+        unidentified_share=0.4,
+        identified_accuracy=0.8,
+        identified_accuracy_ci95=(0.7, 0.9),
+        ece=0.1,
+    )
+    recipe = {
+        "name": name,
+        "epochs": "12",
+        "joint_epochs": "0",
+        "normalisation": "standardise",
+        "frozen": "False",
+        "storage": "int8",
+        "teacher": "efficientnet-base",
+    }
+    run = _run(**(recipe | changes)).model_copy(update={"parameters": 20_037_195})
+    return _classifier(name, sources={"bccd": source}, training=run)
+
+
+def _comparative() -> ClassifierFigures:
+    members = ("vgg19", "xception", "unet")
+    subsets = {subset_name(subset): CalibrationFigures(ood_limit=2.5) for subset in proper_subsets(members)}
+    return _classifier("comparative_ensemble", training=None, subsets=subsets, disagreement_limit=0.333)
+
+
 def _detector() -> DetectorFigures:
     kind = KindFigures(
         objects=289, average_precision_50=0.991, score_threshold=0.48, precision=0.99, recall=0.983
@@ -116,6 +144,8 @@ def _cards(place) -> list[str]:
     return [
         _written(place, cards.write_classifier, _classifier()),
         _written(place, cards.write_classifier, _ensemble()),
+        _written(place, cards.write_classifier, _literature()),
+        _written(place, cards.write_classifier, _comparative()),
         _written(place, cards.write_detector, _detector()),
         _written(place, cards.write_screen, _screen("leukemia_field")),
         _written(place, cards.write_screen, _screen("leukemia_cell")),
@@ -223,9 +253,98 @@ def test_an_interim_file_says_that_nothing_was_measured(place):
     assert "interim weights" in screen
 
 
-def test_the_vote_points_to_the_ensemble(place):
-    cards.write_vote(place / "vote", _ensemble(), _DIGEST)
+@pytest.mark.parametrize("figures", [_ensemble, _comparative], ids=["ensemble", "comparative_ensemble"])
+def test_a_vote_points_to_its_own_ensemble(place, figures):
+    ensemble = figures()
+    cards.write_vote(place / "vote", ensemble, _DIGEST)
     text = (place / "vote" / "README.md").read_text()
-    assert "../ensemble/README.md" in text
+    assert text.startswith(f"# Vote of the `{ensemble.name}`\n")
+    assert re.findall(r"\.\./(\w+)/README\.md", text) == [ensemble.name]
+    assert "{" not in text
     assert "1.234" in text
     assert _DIGEST in text
+
+
+@pytest.mark.parametrize("figures", [_ensemble, _comparative], ids=["ensemble", "comparative_ensemble"])
+def test_the_digest_on_an_ensembles_card_is_that_of_its_own_vote(place, figures):
+    text = _written(place, cards.write_classifier, figures())
+    vote = ENSEMBLES[figures().name].vote
+    assert f"| SHA-256 of `model.onnx` of the `{vote}` | `{_DIGEST}` |" in text
+
+
+def test_networks_that_learned_from_bccd_say_so_and_strangers_never_do(place):
+    text = _written(place, cards.write_classifier, _classifier())
+    assert "the last epochs of training, and validation" in text
+    assert "measured on 200 of PBC's validation side and 43 of BCCD's." in text
+    assert "never s" not in text
+    assert "Few laboratories" in text
+    stranger = _written(place, cards.write_classifier, _literature())
+    assert "never seen in training; validation, on the typed cells of both of its sides" in stranger
+    assert "measured on 200 of PBC's validation side and 203 of both of BCCD's." in stranger
+    assert "| as served, which never saw any of BCCD | 203 |" in stranger
+    assert "last epochs of training" not in stranger
+    assert "Few laboratories" not in stranger
+    assert "One laboratory" in stranger
+
+
+def test_two_phases_are_no_sign_that_bccd_was_seen(place):
+    preset = _literature("hussien2025_vgg19_80", joint_epochs="8")
+    text = _written(place, cards.write_classifier, preset)
+    assert "never seen in training" in text
+    assert "| Recipe after | Hussien & Kareem 2025 |" in text
+
+
+def test_of_a_mixed_ensemble_the_member_that_saw_bccd_is_named(place):
+    text = _written(place, cards.write_classifier, _comparative())
+    assert "the last epochs of training of xception, and validation" in text
+    assert "never saw any" not in text
+    whole = _written(place, cards.write_classifier, _ensemble())
+    assert "the last epochs of training, and validation" in whole
+
+
+def test_a_network_says_where_its_weights_and_its_architecture_come_from(place):
+    text = _written(place, cards.write_classifier, _literature())
+    assert "| Starts from | nothing; distilled from `efficientnet-base` |" in text
+    assert "Simonyan & Zisserman 2015" in text
+    assert "| Parameters | 20,037,195 |" in text
+    assert "| Large weights stored as | INT8 with a scale for every output channel" in text
+    assert "| Large weights stored as | FP16 |" in _written(place, cards.write_classifier, _classifier())
+    untold = _written(place, cards.write_classifier, _classifier())
+    assert "| Parameters |" not in untold
+
+
+def test_a_frozen_network_says_what_stayed(place):
+    figures = _literature(
+        "albadareen2024_resnet50", start="resnet50", frozen="True", architecture="resnet50", teacher=""
+    )
+    text = _written(place, cards.write_classifier, figures)
+    assert "| Starts from | `resnet50`, whose body stays as it is: only a new head learns |" in text
+    assert "He et al. 2016" in text
+
+
+def test_a_detector_does_not_claim_to_start_from_nothing(place):
+    assert "Starts from" not in _written(place, cards.write_detector, _detector())
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("vgg19", "plus a constant"), ("vit", "roll-out"), ("hybrid_dense", "gradient times feature")],
+)
+def test_a_network_says_what_its_evidence_is(place, name, words):
+    text = _written(place, cards.write_classifier, _literature(name))
+    assert "`evidence`, float32 [N, 11, h, w]" in text
+    assert words in text
+
+
+def test_an_ensemble_has_no_evidence_of_its_own(place):
+    assert "evidence" not in _written(place, cards.write_classifier, _ensemble())
+
+
+@pytest.mark.parametrize(("split", "words"), [("original", "by original"), ("random", "both sides show")])
+def test_a_network_of_mooneys_set_says_how_it_was_split_and_nothing_of_other_sets(place, split, words):
+    figures = _literature(f"mooney_hybrid_dense_{split}", architecture="hybrid_dense", teacher="")
+    figures.sources = {}
+    text = _written(place, cards.write_classifier, figures)
+    assert words in text
+    assert "PBC" not in text.split("## Intended use")[0]
+    assert "## Figures on Mooney's validation side" in text
