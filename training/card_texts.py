@@ -28,8 +28,7 @@ _MEAN: Final = "The logit is its mean over all places, plus a constant of the le
 _EVIDENCE_OF: Final[Mapping[str, str]] = {
     "vit": f"The tokens' evidence is followed back to the places by attention roll-out (Abnar & Zuidema 2020). {_MEAN}",
     "hybrid_dense": (
-        "The dense layer's part is gradient times feature; the biases of its units are left out, so that the mean "
-        "differs from the logit by a number that is not the same for all crops."
+        f"The dense layer's part is gradient times feature; what its biases add is spread evenly. {_MEAN}"
     ),
 }
 VOTE: Final = (
@@ -164,9 +163,9 @@ _FEW_LABORATORIES: Final = """\
   of the set that was left out than to those of PBC, and verify on your own slides.
 """
 _ONE_LABORATORY: Final = """\
-- **One laboratory.** All cells that it learned from come from one laboratory and one stain. For another one expect worse
-  figures than those of its validation side, nearer to those of BCCD where this card has them, and verify on your own
-  slides.
+- **One laboratory.** All cells that it learned from come from one laboratory and one stain. For another one expect
+  worse figures than those of its validation side, nearer to those of BCCD where this card has them, and verify on your
+  own slides.
 """
 _CLASSIFIER_LIMITS: Final = """\
 - **Closed world.** It knows no blasts, reactive lymphocytes, plasma cells, smudge cells, parasites or artefacts, and
