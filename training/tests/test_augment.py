@@ -1,11 +1,12 @@
 """Augmentation of batches of crops."""
 
+import math
 from dataclasses import replace
 
 import pytest
 import torch
 
-from training.augment import FIELD_RANGES, Augment, Ranges
+from training.augment import FIELD_RANGES, PLAIN, Augment, Ranges
 
 #: Nothing is jittered but the turn and the mirror, which a smear does not know from another.
 _STILL = Ranges(
@@ -143,3 +144,49 @@ def test_blur_takes_detail_and_keeps_the_mean():
     soft = _augment(replace(_STILL, blur_share=1.0, blur_sigma=2.0), _noise(side=48), 32)
     assert (soft.std(dim=(2, 3)) < sharp.std(dim=(2, 3))).all()
     torch.testing.assert_close(soft.mean(dim=(2, 3)), sharp.mean(dim=(2, 3)), rtol=0, atol=6)
+
+
+def test_plain_crops_are_only_mirrored_and_keep_their_colours():
+    crops = _noise(count=32)
+    answers = _augment(PLAIN, crops, 24, context=1.0)
+    mirrored = 0
+    for crop, answer in zip(crops.permute(0, 3, 1, 2).float(), answers, strict=True):
+        near = [(variant - answer).abs().max() <= 1.01 for variant in (crop, crop.flip(2))]
+        assert sum(near) == 1
+        mirrored += near[1]
+    assert 4 < mirrored < 28
+
+
+def _angles(ranges: Ranges) -> torch.Tensor:
+    """How far each of many crops is turned: from a single bright spot, away from the middle."""
+    side = 65
+    crops = torch.zeros((64, side, side, 3), dtype=torch.uint8)
+    crops[:, 30:35, 48:53] = 255  # to the right of the middle
+    turned = _augment(ranges, crops, side, context=1.0)[:, 0]
+    places = torch.arange(side, dtype=torch.float32) - (side - 1) / 2
+    mass = turned.sum(dim=(1, 2))
+    x = (turned.sum(dim=1) * places).sum(dim=1) / mass
+    y = (turned.sum(dim=2) * places).sum(dim=1) / mass
+    # A mirror puts the spot on the left, at the mirrored angle.
+    return torch.atan2(y.abs(), x.abs())
+
+
+def test_crops_turn_as_far_as_they_are_told_and_no_further():
+    assert _angles(PLAIN).max() < math.radians(2)
+    angles = _angles(replace(PLAIN, turn=math.radians(25)))
+    assert math.radians(18) < angles.max() < math.radians(27)
+    assert angles.min() < math.radians(5)
+
+
+def test_a_gain_is_one_factor_for_all_pixels_of_a_crop_within_its_bounds():
+    crops = torch.full((64, 12, 12, 3), 100, dtype=torch.uint8)
+    crops[:, :6] = 50
+    gained = _augment(replace(PLAIN, gain=(0.8, 1.2)), crops, 12, context=1.0)
+    low, high = gained[:, :, 1, 1], gained[:, :, -2, -2]
+    factors = high / 100
+    # One grey level is lost to the densities, as above.
+    assert factors.min() >= 0.79
+    assert factors.max() <= 1.21
+    assert factors.max() - factors.min() > 0.25
+    torch.testing.assert_close(low / 50, factors, rtol=0, atol=0.03)
+    torch.testing.assert_close(factors.amax(dim=1), factors.amin(dim=1), rtol=0, atol=1e-3)

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from training import screen
-from training.crops import SERVED
+from training.crops import served
 from training.leukemia_boxes import cache_path, leukemia_boxes
 from training.screen_figures import choose_threshold
 from training.sources import LEUKEMIA_CLASSES, leukemia_fields
@@ -44,7 +44,7 @@ def test_neighbouring_fields_are_kept_out_together(fields):
 
 
 def test_fields_that_calibrate_do_not_train(fields):
-    lesson = screen.FIELD_TASK.load()
+    lesson = screen.FIELD_TASK.load(screen.FIELD_PX)
     assert (len(lesson.train), len(lesson.held_out)) == (24, 24)
     assert lesson.others is None
     assert lesson.train.crops.shape[1:] == (screen.FIELD_PX, screen.FIELD_PX, 3)
@@ -63,14 +63,14 @@ def test_the_scale_bar_is_masked_whatever_is_burned_in(place, fields):
 
 
 def test_cells_are_labelled_by_their_field(fields):
-    cells = screen.cells("train", SERVED)
+    cells = screen.cells("train", served())
     labels = [field.label for field, _ in leukemia_boxes("train")]
     assert cells.mask.sum(axis=1).tolist() == [1] * len(labels)
     assert [bool(row[0]) for row in cells.mask] == [label == "benign" for label in labels]
 
 
 def test_cells_of_another_laboratory_are_negatives_in_training_only(fields, tiles):
-    lesson = screen.CELL_TASK.load()
+    lesson = screen.CELL_TASK.load(96)
     assert len(lesson.train) == 24 + 5
     assert lesson.train.mask[24:].tolist() == [[True, False]] * 5
     assert len(lesson.held_out) == 24

@@ -70,4 +70,20 @@ def test_networks_that_saw_none_of_a_set_are_measured_on_all_of_it(place, monkey
     monkeypatch.setattr(
         answers, "logits_of", lambda _, crops: np.zeros((len(crops), len(LEAF_TYPES)), np.float32)
     )
-    assert source_figures.bccd(_FIGURES).primary.crops == count
+    assert source_figures.bccd(_FIGURES, 96).primary.crops == count
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [("vgg19", 4), ("hussien2025_vgg19_80", 4), ("vit", 1), ("comparative_ensemble", 1)],
+)
+def test_strangers_are_measured_on_both_sides_and_whoever_saw_one_side_on_the_other(
+    place, monkeypatch, name, count
+):
+    monkeypatch.setattr(source_figures, "bccd_crops", lambda split, _: _crops({"train": 3, "val": 1}[split]))
+    monkeypatch.setattr(
+        source_figures,
+        "_answers",
+        lambda figures, crops: _answers([0.9] * len(crops), _GUESSES[: len(crops)]),
+    )
+    assert source_figures.bccd(ClassifierFigures(name=name), 96).primary.crops == count

@@ -13,6 +13,7 @@ from training.architectures import Architecture, Classifier
 from training.checkpoints import checkpoint_path, load_trained, training_run
 from training.crops import CropSet
 from training.recipes import Recipe
+from training.settings import settings
 from training.tasks import Lesson, Task
 from training.trainer import Trainer, train
 
@@ -51,7 +52,8 @@ def tiny(place, monkeypatch):
     """An architecture and a recipe of seconds, in place of those of hours."""
     known = {"tiny": Architecture("tiny", "Tiny", _tiny), "other": Architecture("other", "Other", _tiny)}
     monkeypatch.setattr("training.architectures.ARCHITECTURES", known)
-    monkeypatch.setattr(checkpoints, "RECIPES", {"tiny": _RECIPE, "other": replace(_RECIPE, name="other")})
+    known["frozen"] = known["whole"] = known["tiny"]
+    monkeypatch.setattr(checkpoints, "RECIPES", {name: replace(_RECIPE, name=name) for name in known})
 
 
 def _state(name: str = "tiny") -> dict[str, torch.Tensor]:
@@ -163,6 +165,89 @@ def test_only_the_head_learns_in_the_first_steps():
     assert (run.network.head.weight != head).any()
 
 
+def test_a_second_phase_has_a_schedule_of_its_own_and_no_patience(monkeypatch):
+    monkeypatch.setattr(trainer, "parent_accuracy", lambda *_: 0.5)
+    task = replace(_TASK, load=lambda side: _lesson(side, others=False))
+    train(replace(_RECIPE, task=task, epochs=6, joint_epochs=3, small_share=0.0, patience=1, joint_rate=0.1))
+    history = _state()["history"]
+    # It gave up after two epochs; all of the second phase follows, at its own rate.
+    assert len(history) == 2 + 3
+    rates = [row["learning_rate"] for row in history]
+    assert rates[2] > rates[3] > rates[4]
+    assert max(rates[2:]) <= 0.1 * _RECIPE.learning_rate
+    assert _state()["run"]["crops"] == 32
+
+
+def _frozen(name: str = "frozen") -> Recipe:
+    return replace(_RECIPE, name=name, start="other", frozen=True, joint_epochs=0, head_steps=0)
+
+
+def test_a_frozen_body_stays_as_it_started_bit_for_bit_and_a_new_head_learns():
+    train(replace(_RECIPE, name="other"))
+    started = _state("other")["average"]
+    recipe = _frozen()
+    fresh = {name: value.clone() for name, value in Trainer(recipe).network.state_dict().items()}
+    # The head does not start where the other network's ended.
+    assert (fresh["head.weight"] != started["head.weight"]).all()
+    train(recipe)
+    for part in ("network", "average"):
+        learned = _state("frozen")[part]
+        assert learned.keys() == started.keys()
+        for name, value in learned.items():
+            if name.startswith("head."):
+                assert (value != fresh[name]).any(), name
+            else:  # batch statistics among them
+                torch.testing.assert_close(value, started[name], rtol=0, atol=0, msg=name)
+    assert any("running_mean" in name for name in started)
+
+
+def test_a_body_that_is_not_frozen_goes_on_learning_and_keeps_its_head():
+    train(replace(_RECIPE, name="other"))
+    started = _state("other")["average"]
+    recipe = replace(_frozen(), frozen=False)
+    network = Trainer(recipe).network
+    torch.testing.assert_close(network.head.weight, started["head.weight"], rtol=0, atol=0)
+    train(recipe)
+    assert (_state("frozen")["network"]["body.0.weight"] != started["body.0.weight"]).any()
+    assert (_state("frozen")["network"]["body.1.running_mean"] != started["body.1.running_mean"]).any()
+
+
+def test_a_frozen_run_that_is_resumed_ends_as_one_that_was_not(monkeypatch):
+    train(replace(_RECIPE, name="other"))
+    train(_frozen("whole"))
+    with monkeypatch.context() as patched:
+        _interrupt_after(patched, 1)
+        with pytest.raises(KeyboardInterrupt):
+            train(_frozen())
+    train(_frozen())
+    for name, value in _state("whole")["average"].items():
+        torch.testing.assert_close(_state("frozen")["average"][name], value, rtol=0, atol=0, msg=name)
+
+
+def test_checkpoints_can_be_rare_and_the_last_epoch_is_kept_all_the_same(monkeypatch):
+    monkeypatch.setenv("HEMASERVE_SAVE_EVERY_S", "3600")
+    settings.cache_clear()
+    saves = []
+    save = Trainer._save
+    monkeypatch.setattr(Trainer, "_save", lambda self, crops: (saves.append(self.epoch), save(self, crops)))
+    train(_RECIPE)
+    # The first epoch, as nothing was saved yet; the end of each phase.
+    assert saves == [1, 3, 5]
+    assert _state()["epoch"] == 5
+    assert checkpoint_path("tiny", joint=False).exists()
+
+
+def test_bfloat16_is_a_matter_of_the_device_unless_it_is_asked_for(monkeypatch):
+    assert not Trainer(_RECIPE).mixed_precision
+    monkeypatch.setenv("HEMASERVE_MIXED_PRECISION", "true")
+    settings.cache_clear()
+    run = Trainer(replace(_RECIPE, epochs=1, joint_epochs=0))
+    assert run.mixed_precision
+    run.fit(_lesson())
+    assert np.isfinite(run.history[0]["loss"])
+    assert all(parameter.dtype == torch.float32 for parameter in run.network.parameters())
+
+
 def test_the_learning_rate_rises_falls_and_rises_again_for_the_joint_epochs():
     train(_RECIPE)
     rates = [row["learning_rate"] for row in _state()["history"]]
@@ -191,6 +276,8 @@ def test_the_run_says_how_it_went_and_what_it_was_to_follow():
     assert (run.epochs, run.crops, run.threads, run.device) == (5, 40, 1, "cpu")
     assert run.recipe["joint_epochs"] == "2"
     assert run.seconds > 0
+    # A convolution of 3 to 4 channels, its norm, and a head of 4 to 2.
+    assert run.parameters == (4 * 27 + 4) + 8 + (8 + 2)
 
 
 def test_rare_classes_are_drawn_more_often_than_they_are():
