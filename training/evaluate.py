@@ -140,4 +140,5 @@ def _fill_leaves(
     reported = subtyped & (share >= figures.leaf_threshold)
     figures.reported_leaf_share = float(reported.sum() / max(subtyped.sum(), 1))
     best = within.argmax(axis=1)
-    figures.reported_leaf_accuracy = float(crops.mask[rows, best][reported & labelled].mean())
+    checkable = crops.mask[rows, best][reported & labelled]
+    figures.reported_leaf_accuracy = float(checkable.mean()) if len(checkable) else 0.0

@@ -62,6 +62,7 @@ def export_classifier(name: str, *, untrained: bool = False) -> Path:
         input_name=crops.tensor.name,
         output_names=[PROBABILITIES.name, OOD_SCORE.name, EVIDENCE],
         storage=recipe.storage,
+        tolerance=recipe.tolerance,
     )
     digest = onnx_graph.sha256(path)
     places = onnx_graph.places(path, EVIDENCE)

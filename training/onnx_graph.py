@@ -97,12 +97,14 @@ def export(
     input_name: str,
     output_names: Sequence[str],
     storage: str = "fp16",
+    tolerance: float | None = None,
 ) -> None:
     """Trace a served module into a slim ONNX file with a dynamic batch axis.
 
     Args:
         storage: of the large weights: ``fp16``, or ``int8`` with a scale for every output channel. Either way they are
             computed with as float32.
+        tolerance: see `check_parity`; default: as such weights explain.
 
     Raises:
         ValueError: ONNX Runtime's answers differ from torch's by more than such weights explain.
@@ -129,7 +131,7 @@ def export(
     _name_the_batch(model)
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, str(path))
-    check_parity(module, path, side=side, tolerance=_TOLERANCE[storage])
+    check_parity(module, path, side=side, tolerance=tolerance or _TOLERANCE[storage])
 
 
 def store_weights(model: onnx.ModelProto, storage: str = "fp16") -> None:

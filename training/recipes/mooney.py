@@ -19,6 +19,7 @@ def _recipe(architecture: str, split: Split) -> Recipe:
         batch=128,
         learning_rate=1e-3,
         ranges=FIELD_RANGES,
+        tolerance=0.15 if architecture == "hybrid_graph" else None,
     )
 
 
