@@ -73,6 +73,11 @@ class Network(StrEnum):
         return self.endswith("ensemble")
 
     @property
+    def is_to_compare(self) -> bool:
+        """Whether it repeats a paper's recipe or task, and never serves."""
+        return self.startswith(("hussien", "altarawneh", "albadareen", "bhavana", "mooney"))
+
+    @property
     def is_a_start(self) -> bool:
         """Whether it only is what another network starts from, and never served."""
         return self.endswith("-base")
@@ -244,7 +249,8 @@ def run(name: Name, resume: Resume = True, epochs: Epochs = None) -> None:
         export(name, untrained=True)  # a detector is measured through its exported file
     calibrate(name)
     evaluate(name)
-    export(name)
+    if not name.is_to_compare:
+        export(name)
     report(name)
 
 

@@ -39,8 +39,8 @@ class Settings(BaseSettings):
     """CPU threads that torch may use."""
 
     mixed_precision: bool | None = None
-    """Whether training and measuring compute in bfloat16 where that is safe; by default on a GPU. Some CPUs gain from it too, with
-    some networks: twice the speed for plain convolutions, half of it for depthwise ones."""
+    """Whether training and measuring compute in bfloat16 where that is safe; by default on a GPU. Some CPUs gain from
+    it too, with some networks: twice the speed for plain convolutions, half of it for depthwise ones."""
 
     save_every_s: float = 0.0
     """Least time between two checkpoints, in seconds; by default there is one after every epoch."""
