@@ -76,6 +76,10 @@ def measure(roots: dict[str, Path], address: str, label: str | None, only: Seque
     folder = RESULTS / (label or "")
     folder.mkdir(parents=True, exist_ok=True)
     models = asyncio.run(_models(address))
+    if label == PRESETS:
+        # Their stack cannot do without the default networks, which are measured as what they are.
+        served = {model["name"] for model in (load_document(RESULTS / "models.json") or {"models": []})["models"]}
+        models = [model for model in models if model["name"] not in served]
     possible = measurements(models, label)
     if unknown := set(only or ()) - {measurement.name for measurement in possible}:
         known = ", ".join(measurement.name for measurement in possible)

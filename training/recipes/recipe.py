@@ -37,8 +37,8 @@ class Recipe:
         patience: epochs at full size without a better held-out accuracy after which the training stops.
         teacher: name of a trained network to distil from.
         storage: of the exported weights, see `training.onnx_graph.export`.
-        tolerance: largest difference of the exported file from torch, see `training.onnx_graph.check_parity`; default: as
-            rounded weights explain.
+        tolerance: largest difference of the exported file from torch, see `training.onnx_graph.check_parity`; default:
+            as rounded weights explain.
     """
 
     name: str
