@@ -46,7 +46,7 @@ LITERATURE: Final = (
     _recipe("efficientnet_b0", 11, _WIDE_PX, storage="int8", joint_epochs=2, joint_rate=0.2, ema=0.99),
     _recipe("efficientnet_b2", 12, _WIDE_PX),
     _recipe("efficientnet_b3", 12, _WIDE_PX),
-    _small("unet", 8, joint_epochs=5),
+    _small("unet", 8, joint_epochs=4),
     _small("squeezenet", 18),
     # As in its paper; its dense layer has a weight for every place, so that no other size fits.
     _small("hybrid_dense", 9, 64, joint_epochs=4),
