@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 from hemaserve.cells import LEAF_TYPES
 from training import triton_config
 from training.classifier_specs import CropSpec, ensemble_spec, network_spec, vote_spec
-from training.ensemble import ENSEMBLE, VOTE, proper_subsets, subset_name
+from training.ensemble import Ensemble, proper_subsets, subset_name
 from training.results import CalibrationFigures, ClassifierFigures
 from training.vote_graph import export_vote
 
@@ -36,23 +36,25 @@ def write_repository(folder: Path, members: Sequence[str]) -> None:
         _write_network(folder / member / "1" / "model.onnx", seed)
         own = {**calibration([member]), "disagreement_limit": None}
         figures = ClassifierFigures(name=member, **own)
-        triton_config.write(network_spec(figures, f"A tiny {member}", DIGEST, CROPS), folder / member)
+        triton_config.write(network_spec(figures, f"A tiny {member}", DIGEST, CROPS, (1, 1)), folder / member)
     subsets = {
         subset_name(subset): CalibrationFigures(**calibration(subset)) for subset in proper_subsets(members)
     }
-    figures = ClassifierFigures(name=ENSEMBLE, subsets=subsets, **calibration(members))
-    export_vote(folder / VOTE / "1" / "model.onnx", members, LEAVES, figures.temperature)
-    triton_config.write(vote_spec(figures, members, DIGEST), folder / VOTE)
-    triton_config.write(ensemble_spec(figures, members, DIGEST, CROPS), folder / ENSEMBLE)
-    (folder / ENSEMBLE / "1").mkdir()
+    ensemble = Ensemble("ensemble", "vote", tuple(members))
+    figures = ClassifierFigures(name=ensemble.name, subsets=subsets, **calibration(members))
+    export_vote(folder / ensemble.vote / "1" / "model.onnx", members, LEAVES, figures.temperature)
+    triton_config.write(vote_spec(figures, ensemble, DIGEST), folder / ensemble.vote)
+    triton_config.write(ensemble_spec(figures, ensemble, DIGEST, CROPS), folder / ensemble.name)
+    (folder / ensemble.name / "1").mkdir()
 
 
 def _write_network(path: Path, seed: int) -> None:
-    """Logits from a crop's mean colour; their softmax, and their free energy as the score."""
+    """Logits from a crop's mean colour; their softmax, their free energy as the score, and one place as evidence."""
     random = np.random.default_rng(seed)
     constants = {
         "weights": random.normal(size=(3, LEAVES)).astype(np.float32) / 20,
         "axes": np.array([1]),
+        "places": np.array([2, 3]),
         "bias": random.normal(size=LEAVES).astype(np.float32),
     }
     nodes = [
@@ -67,6 +69,7 @@ def _write_network(path: Path, seed: int) -> None:
         helper.make_node("Log", ["sum"], ["rest"]),
         helper.make_node("Add", ["greatest", "rest"], ["energy"]),
         helper.make_node("Neg", ["energy"], ["ood_score"]),
+        helper.make_node("Unsqueeze", ["logits", "places"], ["evidence"]),
     ]
     side = CROPS.size
     graph = helper.make_graph(
@@ -76,6 +79,7 @@ def _write_network(path: Path, seed: int) -> None:
         [
             helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", LEAVES]),
             helper.make_tensor_value_info("ood_score", TensorProto.FLOAT, ["batch", 1]),
+            helper.make_tensor_value_info("evidence", TensorProto.FLOAT, ["batch", LEAVES, 1, 1]),
         ],
         [numpy_helper.from_array(array, name) for name, array in constants.items()],
     )
