@@ -78,7 +78,9 @@ def measure(roots: dict[str, Path], address: str, label: str | None, only: Seque
     models = asyncio.run(_models(address))
     if label == PRESETS:
         # Their stack cannot do without the default networks, which are measured as what they are.
-        served = {model["name"] for model in (load_document(RESULTS / "models.json") or {"models": []})["models"]}
+        served = {
+            model["name"] for model in (load_document(RESULTS / "models.json") or {"models": []})["models"]
+        }
         models = [model for model in models if model["name"] not in served]
     possible = measurements(models, label)
     if unknown := set(only or ()) - {measurement.name for measurement in possible}:

@@ -124,9 +124,9 @@ def _on_bccd(path: Path) -> Accuracy | None:
 
 
 def _never_seen(path: Path) -> Accuracy | None:
-    """On bccd by the network itself, where its recipe had no epochs with other laboratories."""
-    recipe = ((load_document(path) or {}).get("training") or {}).get("recipe") or {}
-    return _on_bccd(path) if recipe.get("joint_epochs") == "0" else None
+    """On bccd by the network itself, where it has never seen any of it."""
+    source = ((load_document(path) or {}).get("sources") or {}).get("bccd") or {}
+    return _on_bccd(path) if source.get("never_seen") else None
 
 
 def _accuracy(document: Document | None, n: str, *, offline: bool = False) -> Accuracy | None:

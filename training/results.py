@@ -135,6 +135,9 @@ class SourceFigures(BaseModel):
     primary: ScoreFigures
     """The primary types of all crops, without abstention."""
 
+    never_seen: bool = False
+    """Whether no image of this laboratory took part in the training; then both sides of its set are measured."""
+
     unidentified_share: float
     identified_accuracy: float
     """Accuracy among the identified; 0 when there are none."""

@@ -27,9 +27,11 @@ def bccd(figures: ClassifierFigures, side: int) -> SourceFigures:
     They are those of the validation side, or of both sides when the networks never saw any of the set.
     """
     crops = bccd_crops("val", served(side))
-    if settings().without_bccd or figures.name in _STRANGERS:
+    never_seen = settings().without_bccd or figures.name in _STRANGERS
+    if never_seen:
         crops = bccd_crops("train", served(side)).joined(crops)
-    return measure(figures, _answers(figures, crops), crops)
+    measured = measure(figures, _answers(figures, crops), crops)
+    return measured.model_copy(update={"never_seen": never_seen})
 
 
 def measure(figures: ClassifierFigures, said: Answers, crops: CropSet) -> SourceFigures:

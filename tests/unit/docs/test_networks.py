@@ -141,6 +141,15 @@ def test_what_was_only_trained_is_shown_and_the_rest_said_to_be_not_measured(pag
     assert row(page, "unet")[2:] == ["not measured"] * 3 + ["1.90"] + ["not measured"] * 2
 
 
+def test_a_network_that_never_saw_bccd_needs_no_twin(scripts, results, training):
+    own = trained(1_900_000, 0.601)
+    write(training / "unet.json", own)
+    assert row(scripts.accuracy.rendered(results, training)[0]["networks.md"], "unet")[4] == "not measured"
+    own["sources"]["bccd"]["never_seen"] = True
+    write(training / "unet.json", own)
+    assert row(scripts.accuracy.rendered(results, training)[0]["networks.md"], "unet")[4].startswith("60.1%")
+
+
 def test_networks_for_another_task_are_not_compared(page):
     assert "mooney" not in page
 
