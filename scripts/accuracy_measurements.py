@@ -190,8 +190,7 @@ def read_results(folder: Path, label: str | None = None) -> Results:
     for name, document in found.items():
         _check_networks(name, document["provenance"], models)
     speed = load_document(folder / "speed.json") or {}
-    # The speed of presets is that of networks with their shapes: what was trained is not kept.
-    for source in speed.get("networks", {}).values() if label != PRESETS else ():
+    for source in speed.get("networks", {}).values():
         _check_digests("speed", source["sources"], models)
     return Results(tuple(models), found, tuple(m for m in measured if m.name in found), speed)
 

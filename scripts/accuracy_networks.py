@@ -36,8 +36,7 @@ READING = """\
   *n* is the number of cells.
 - *Parameters* are those that training adjusted; an ensemble has its members'.
 - *Crops/s* are of batches through Triton on the CPU named below. Networks and presets were measured in runs of their
-  own, so small differences between the two mean nothing; those of presets are of files with random weights, which
-  compute as much.
+  own, so small differences between the two mean nothing.
 """
 
 

@@ -137,7 +137,8 @@ def export(
 def store_weights(model: onnx.ModelProto, storage: str = "fp16") -> None:
     """Store the large float32 weights in fewer bytes, behind nodes that make float32 of them again.
 
-    Runtimes fold these nodes when they load the file. A weight that float16 cannot hold stays as it is.
+    Runtimes fold the casts when they load the file; of INT8 weights, OpenVINO restores the larger ones in each run. A
+    weight that float16 cannot hold stays as it is.
 
     Args:
         storage: ``fp16``, or ``int8`` for those that have two axes or more and float16 for the others.

@@ -13,7 +13,7 @@ from training.recipes.recipe import Recipe
 from training.tasks import PBC_TYPES
 
 #: Difference from torch that exchanged neighbours explain, on random pixels.
-_GRAPH_TOLERANCE: Final = 0.15
+GRAPH_TOLERANCE: Final = 0.15
 
 #: Side in px of the networks that halve their maps five times: at 96 px three places a side would be left.
 _WIDE_PX: Final = 128
@@ -51,5 +51,5 @@ LITERATURE: Final = (
     # As in its paper; its dense layer has a weight for every place, so that no other size fits.
     _small("hybrid_dense", 9, 64, joint_epochs=4),
     # Which neighbours a node hears is all or nothing: rounding exchanges some.
-    replace(_small("hybrid_graph", 12), tolerance=_GRAPH_TOLERANCE),
+    replace(_small("hybrid_graph", 12), tolerance=GRAPH_TOLERANCE),
 )
