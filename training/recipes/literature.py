@@ -33,23 +33,23 @@ def _recipe(name: str, epochs: int, side_px: int = CROP_PX, **others: Any) -> Re
     return replace(recipe, **others)
 
 
-def _small(name: str, epochs: int, side_px: int = CROP_PX, joint_epochs: int = 0) -> Recipe:
+def _small(name: str, epochs: int, side_px: int = CROP_PX, **others: Any) -> Recipe:
     """Of a network that two CPU cores can train: on small crops for most of the time."""
-    return _recipe(name, epochs, side_px, small_px=64, small_share=0.7, batch=64, joint_epochs=joint_epochs)
+    return _recipe(name, epochs, side_px, small_px=64, small_share=0.7, batch=64, **others)
 
 
 LITERATURE: Final = (
     _recipe("vgg19", 12, learning_rate=1e-3, storage="int8"),
     _recipe("resnet50", 12, _WIDE_PX, storage="int8"),
     _recipe("inceptionv3", 11, storage="int8"),
-    # Its first phase was cut short on a GPU; the average follows the second more closely, as there is little of it.
-    _recipe("efficientnet_b0", 11, _WIDE_PX, storage="int8", joint_epochs=2, joint_rate=0.2, ema=0.99),
+    # Its first phase was cut short on a GPU.
+    _recipe("efficientnet_b0", 11, _WIDE_PX, storage="int8", joint_epochs=7),
     _recipe("efficientnet_b2", 12, _WIDE_PX),
     _recipe("efficientnet_b3", 12, _WIDE_PX),
-    _small("unet", 8, joint_epochs=4),
+    _small("unet", 8, joint_epochs=12, joint_rate=0.5),
     _small("squeezenet", 18),
     # As in its paper; its dense layer has a weight for every place, so that no other size fits.
-    _small("hybrid_dense", 9, 64, joint_epochs=4),
+    _small("hybrid_dense", 9, 64, joint_epochs=24, joint_rate=0.5),
     # Which neighbours a node hears is all or nothing: rounding exchanges some.
-    replace(_small("hybrid_graph", 12), tolerance=GRAPH_TOLERANCE),
+    replace(_small("hybrid_graph", 12, joint_epochs=8), tolerance=GRAPH_TOLERANCE),
 )
