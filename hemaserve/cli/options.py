@@ -6,12 +6,17 @@ from typing import Annotated
 
 import typer
 
+from hemaserve.addresses import AddressError, may_have_replicas, replicas
 from hemaserve.cells import Kind
 
 Address = Annotated[
     str,
     typer.Option(
-        "--address", "-a", envvar="HEMASERVE_ADDRESS", metavar="HOST:PORT", help="The gateway's address."
+        "--address",
+        "-a",
+        envvar="HEMASERVE_ADDRESS",
+        metavar="HOST:PORT",
+        help="The gateway's address; of several gateways IP:PORT,IP:PORT or dns:///NAME:PORT.",
     ),
 ]
 Model = Annotated[
@@ -106,12 +111,24 @@ def parse_kinds(text: str) -> tuple[Kind, ...]:
 
 
 def check_address(address: str) -> str:
-    """The address, if it is `host:port`.
+    """The gateway's address, if it is one; see `hemaserve.addresses`.
 
     Raises:
         typer.BadParameter: it is not.
     """
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise typer.BadParameter(f"{address!r} is not HOST:PORT", param_hint="--address")
+    try:
+        replicas(address)
+    except AddressError as error:
+        raise typer.BadParameter(str(error), param_hint="--address") from None
+    return address
+
+
+def check_listen(address: str) -> str:
+    """The address to listen on, if it is one `host:port`.
+
+    Raises:
+        typer.BadParameter: it is not.
+    """
+    if may_have_replicas(check_address(address)):
+        raise typer.BadParameter(f"{address!r} is not one HOST:PORT", param_hint="--address")
     return address

@@ -43,6 +43,16 @@ def up(  # noqa: PLR0917 - each is an option
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Show all logs on the terminal instead of writing files.")
     ] = False,
+    replicas: Annotated[
+        int | None,
+        typer.Option(
+            "--replicas",
+            min=1,
+            max=8,
+            metavar="N",
+            help="How many of each process, so that any may fail. Default: 1.",
+        ),
+    ] = None,
     ready_file: Annotated[
         Path | None,
         typer.Option(
@@ -60,6 +70,10 @@ def up(  # noqa: PLR0917 - each is an option
     that runs in less than 300 MB; `default` the ensemble and its detector, and others of the repository when they are
     first asked for; `full` all of the repository, at the start.
 
+    With `--replicas 2` there are two of each process, and the loss of any one is not noticed but by its load on the
+    other. The first gateway listens at the address; the line that says that all is ready has the others' too: name
+    them all to clients.
+
     Needs the extras: pip install 'hemaserve[services,embedded]'
 
     Examples:
@@ -70,9 +84,11 @@ def up(  # noqa: PLR0917 - each is an option
 
         hemaserve up --address 0.0.0.0:50051 --log-dir logs/
 
+        hemaserve up --replicas 2
+
         hemaserve up --triton 127.0.0.1:8001
     """
-    arguments = ["--address", options.check_address(address)]
+    arguments = ["--address", options.check_listen(address)]
     for flag, value in (
         ("--model-repository", model_repository),
         ("--profile", profile),
@@ -80,6 +96,7 @@ def up(  # noqa: PLR0917 - each is an option
         ("--site-profiles", profiles),
         ("--triton", triton),
         ("--log-dir", log_dir),
+        ("--replicas", replicas),
         ("--ready-file", ready_file),
     ):
         if value is not None:

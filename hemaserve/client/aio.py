@@ -8,6 +8,7 @@ from typing import Final, Self, TypeVar
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from hemaserve.addresses import replicas
 from hemaserve.cells import CellType, Kind
 from hemaserve.client import classify, requests, smear, translate
 from hemaserve.client.backoff import Backoff
@@ -50,12 +51,16 @@ class Client:
     refuses or cannot be reached, and `OSError` when an image's file cannot be read.
 
     Args:
-        address: the gateway's `host:port`.
+        address: the gateway's `host:port`; several of them with commas between, or `dns:///name:port`, when it has
+            replicas: calls are spread over them, and go on with the others when one is lost.
         timeout_s: deadline of a call that is given none; it travels with the call through all services.
         connect_timeout_s: how long to wait for the gateway before a call fails as unreachable.
         credentials: for TLS; by default the channel is not encrypted.
         backoff: how a broken stream is resumed.
         window: most fields (or requests of cells) of one call that are sent and not yet answered.
+
+    Raises:
+        AddressError: the address is malformed.
     """
 
     def __init__(
@@ -68,6 +73,7 @@ class Client:
         backoff: Backoff = Backoff(),
         window: int = 8,
     ) -> None:
+        replicas(address)
         self.address = address
         self._timeout_s = timeout_s
         self._connect_timeout_s = connect_timeout_s

@@ -6,7 +6,7 @@ from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from hemaserve.differential import UNIDENTIFIED_LIMIT
-from services.runtime.addresses import Address
+from services.runtime.addresses import Address, ReplicatedAddress
 from services.runtime.settings import ServiceSettings
 
 
@@ -23,11 +23,11 @@ class GatewaySettings(ServiceSettings):
     metrics_listen: Address = "127.0.0.1:9101"
     """Address of the Prometheus endpoint (/metrics); port 0 takes a free one."""
 
-    detector_address: Address = "127.0.0.1:50052"
-    """Address of the detector."""
+    detector_address: ReplicatedAddress = "127.0.0.1:50052"
+    """Address of the detector: `host:port`, several of them with commas between, or `dns:///name:port`."""
 
-    classifier_address: Address = "127.0.0.1:50053"
-    """Address of the classifier."""
+    classifier_address: ReplicatedAddress = "127.0.0.1:50053"
+    """Address of the classifier: `host:port`, several of them with commas between, or `dns:///name:port`."""
 
     max_image_bytes: Annotated[int, Field(ge=1, le=2**30)] = 64 * 2**20
     """Largest image file that is accepted, in bytes. Keep it below max_message_bytes, here and in the detector."""

@@ -107,7 +107,8 @@ def from_rpc_error(error: grpc.aio.AioRpcError, service: str) -> DomainError:
     for key, value in error.trailing_metadata():
         if key == "grpc-status-details-bin" and isinstance(value, bytes):
             return from_status(status_pb2.Status.FromString(value))
-    if is_failed_write(error):
+    # Cancelled by the other side, which ended: a call that we cancel ourselves raises no error of gRPC's.
+    if is_failed_write(error) or error.code() is grpc.StatusCode.CANCELLED:
         return Unavailable(f"the call of the {service} broke", reason="DEPENDENCY_UNAVAILABLE")
     match error.code():
         case grpc.StatusCode.UNAVAILABLE:

@@ -3,32 +3,35 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, cast
 
 import grpc
 import grpc.aio
 
+from hemaserve import balancing
+from hemaserve.addresses import target
 from hemaserve.errors import DeadlineExceeded
 from services.runtime.errors import from_rpc_error
 
-_ROUND_ROBIN: Final = '{"loadBalancingConfig": [{"round_robin": {}}]}'
+_ALL_CALLS: Final = ({},)
 
 
-def open_channel(address: str, *, max_message_bytes: int = 72 * 2**20) -> grpc.aio.Channel:
-    """A channel to a service of ours: calls are spread over all addresses that the name resolves to."""
-    options: list[tuple[str, Any]] = [
-        ("grpc.max_send_message_length", max_message_bytes),
-        ("grpc.max_receive_message_length", max_message_bytes),
-        ("grpc.keepalive_time_ms", 30_000),
-        ("grpc.keepalive_timeout_ms", 10_000),
-        ("grpc.service_config", _ROUND_ROBIN),
-        # A service that comes back should be noticed in seconds, not after gRPC's default of up to two minutes.
-        ("grpc.initial_reconnect_backoff_ms", 200),
-        ("grpc.max_reconnect_backoff_ms", 2_000),
-    ]
-    return grpc.aio.insecure_channel(address, options=options)
+def open_channel(
+    address: str,
+    *,
+    max_message_bytes: int = 72 * 2**20,
+    repeatable: Iterable[Mapping[str, str]] = _ALL_CALLS,
+) -> grpc.aio.Channel:
+    """A channel to a service of ours, of one replica or several: calls are spread over them, and repeated elsewhere.
+
+    Args:
+        address: see `hemaserve.addresses`.
+        repeatable: the calls that gRPC may repeat, see `hemaserve.balancing`; by default all, because ours only answer.
+    """
+    options = balancing.options(address, repeatable=repeatable, max_message_bytes=max_message_bytes)
+    return grpc.aio.insecure_channel(target(address), options=options)
 
 
 def remaining_s(context: grpc.aio.ServicerContext[Any, Any], default: float) -> float:

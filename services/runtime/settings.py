@@ -6,7 +6,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from hemaserve.imaging import ImageLimits
-from services.runtime.addresses import Address
+from services.runtime.addresses import Address, ReplicatedAddress
 
 
 class ServiceSettings(BaseSettings):
@@ -54,8 +54,8 @@ class ServiceSettings(BaseSettings):
 class ModelSettings(ServiceSettings):
     """Settings of the services that have networks, in Triton, and look at whole fields."""
 
-    triton_address: Address = "127.0.0.1:8001"
-    """Address of Triton's gRPC port."""
+    triton_address: ReplicatedAddress = "127.0.0.1:8001"
+    """Address of Triton's gRPC port: `host:port`, several of them with commas between, or `dns:///name:port`."""
 
     load_on_request: bool = True
     """Whether a network of Triton's repository that is not loaded yet is loaded when a request names it. Where not,

@@ -32,13 +32,21 @@ class Part:
     """Triton, or one of the services.
 
     Attributes:
+        name: which of them.
         address: where its gRPC health service answers.
         metrics_address: where its Prometheus endpoint is.
+        replica: its number among those of its name, from 1.
     """
 
     name: str
     address: str
     metrics_address: str
+    replica: int = 1
+
+    @property
+    def label(self) -> str:
+        """What it is called where replicas are told apart."""
+        return self.name if self.replica == 1 else f"{self.name}-{self.replica}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +68,9 @@ class Process:
     @property
     def name(self) -> str:
         """What runs in it, in a word."""
-        return self.parts[0].name if len(self.parts) == 1 else "services"
+        if len(self.parts) == 1:
+            return self.parts[0].label
+        return replace(self.parts[0], name="services").label
 
     @property
     def address(self) -> str:
@@ -69,20 +79,38 @@ class Process:
 
 
 def plan(settings: StackSettings) -> list[Process]:
-    """The stack's processes, each part on addresses of its own."""
-    profile = settings.makeup
+    """The stack's processes, each part on addresses of its own, and told of all replicas of those whom it calls."""
+    numbers = range(1, settings.replicas + 1)
     with ExitStack() as held:
-        ports = _free_ports(held)
-        http = next(ports)
-        parts = {name: Part(name, next(ports), next(ports)) for name in (TRITON, *SERVICES)}
-    parts["gateway"] = replace(parts["gateway"], address=settings.address)
-    told = _told(settings, profile, parts, http)
-    groups = [
-        tuple(name for name in group if name != TRITON or settings.triton is None)
-        for group in profile.processes
-    ]
-    return [
-        Process(
+        replicas = [_parts(settings, number, _free_ports(held)) for number in numbers]
+    known = {name: ",".join(parts[name].address for parts, _ in replicas) for name in (TRITON, *SERVICES)}
+    return [process for parts, http in replicas for process in _processes(settings, parts, http, known)]
+
+
+def _parts(settings: StackSettings, number: int, ports: Iterator[str]) -> tuple[dict[str, Part], str]:
+    """One replica of each part, and the address of its Triton's HTTP port."""
+    http = next(ports)
+    parts = {name: Part(name, next(ports), next(ports), number) for name in (TRITON, *SERVICES)}
+    host, _, _ = settings.address.rpartition(":")
+    beside = f"{host}:{_port(parts['gateway'].address)}"
+    parts["gateway"] = replace(parts["gateway"], address=settings.address if number == 1 else beside)
+    return parts, http
+
+
+def _processes(
+    settings: StackSettings, parts: Mapping[str, Part], triton_http: str, known: Mapping[str, str]
+) -> Iterator[Process]:
+    """The processes of one replica.
+
+    Args:
+        known: the addresses of all replicas, by part.
+    """
+    told = _told(settings, settings.makeup, parts, triton_http, known)
+    for whole_group in settings.makeup.processes:
+        group = tuple(name for name in whole_group if name != TRITON or settings.triton is None)
+        if not group:
+            continue
+        yield Process(
             parts=tuple(parts[name] for name in group),
             command=(sys.executable, "-m", *_module(group)),
             environment={
@@ -93,9 +121,6 @@ def plan(settings: StackSettings) -> list[Process]:
             # Parts in one process stop one after the other.
             stop_timeout_s=settings.drain_grace_s * len(group) + 10.0,
         )
-        for group in groups
-        if group
-    ]
 
 
 def _module(group: tuple[str, ...]) -> tuple[str, ...]:
@@ -104,13 +129,17 @@ def _module(group: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _told(
-    settings: StackSettings, profile: Profile, parts: Mapping[str, Part], triton_http: str
+    settings: StackSettings,
+    profile: Profile,
+    parts: Mapping[str, Part],
+    triton_http: str,
+    known: Mapping[str, str],
 ) -> dict[str, dict[str, str]]:
     """The settings of each part, by its name."""
     log = {"LOG_FORMAT": "text" if settings.verbose else "json"}
-    triton, detector, classifier, _ = (parts[name] for name in (TRITON, *SERVICES))
+    triton = parts[TRITON]
     networks = {
-        "TRITON_ADDRESS": settings.triton or triton.address,
+        "TRITON_ADDRESS": settings.triton or known[TRITON],
         "LOAD_ON_REQUEST": str(profile.load_on_request),
         "STACK_PROFILE": profile.name.value,
     }
@@ -132,7 +161,7 @@ def _told(
             "DEFAULT_MEMBERS": json.dumps(profile.members),
             "SITE_PROFILES": str(settings.site_profiles.absolute()),
         },
-        "gateway": {"DETECTOR_ADDRESS": detector.address, "CLASSIFIER_ADDRESS": classifier.address},
+        "gateway": {"DETECTOR_ADDRESS": known["detector"], "CLASSIFIER_ADDRESS": known["classifier"]},
     }
     if profile.in_flight is not None:
         own["detector"]["BATCHES_IN_FLIGHT"] = own["gateway"]["FIELDS_IN_FLIGHT"] = str(profile.in_flight)

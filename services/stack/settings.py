@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from hemaserve.paths import site_profiles_folder
-from services.runtime.addresses import Address
+from services.runtime.addresses import Address, ReplicatedAddress
 from services.stack.profiles import PROFILES, Profile, ProfileName
 from services.stack.requirements import model_repository
 from services.triton.settings import split_names
@@ -50,8 +50,11 @@ class StackSettings(BaseSettings):
     site_profiles: Path = Field(default_factory=site_profiles_folder)
     """Folder of site profiles, where `hemaserve adapt` leaves them."""
 
-    triton: Address | None = None
-    """gRPC address of a Triton that runs already, e.g. in a container; by default one is started."""
+    replicas: Annotated[int, Field(ge=1, le=8)] = 1
+    """How many of each process. The first gateway listens at `address`, the others on free ports beside it."""
+
+    triton: ReplicatedAddress | None = None
+    """gRPC address of a Triton that runs already, e.g. in a container, or of several; by default one is started."""
 
     log_dir: Path = Field(default_factory=_log_dir)
     """Folder for a log file of each process."""

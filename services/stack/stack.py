@@ -40,6 +40,12 @@ class Stack:
         self._complete = False
         self._children: list[Child] = []
 
+    @property
+    def _address(self) -> str:
+        """Of all gateways, for clients."""
+        parts = [part for child in self._children for part in child.planned.parts]
+        return ",".join(part.address for part in parts if part.name == "gateway")
+
     async def run(self) -> None:
         """Run until SIGINT or SIGTERM; a second signal kills what is still there.
 
@@ -80,9 +86,7 @@ class Stack:
             self._complete = True
             self._write_ready_file()
             seconds = time.monotonic() - started
-            self._say(
-                f"HemaServe is ready at {self._settings.address} after {seconds:.1f} s. Ctrl-C stops it."
-            )
+            self._say(f"HemaServe is ready at {self._address} after {seconds:.1f} s. Ctrl-C stops it.")
 
     async def _wait_all_ready(self) -> None:
         while not all(child.ready.is_set() for child in self._children):
@@ -135,32 +139,37 @@ class Stack:
 
     def _tell_ready(self, child: Child, seconds: float) -> None:
         for part in child.planned.parts:
-            self._say(f"{part.name:<11} ready   {part.address:<21} {seconds:5.1f} s")
+            self._say(f"{part.label:<12} ready   {part.address:<21} {seconds:5.1f} s")
         if self._complete:
             self._write_ready_file()
 
     def _tell_death(self, child: Child, status: int) -> None:
-        self._say(f"{child.planned.name:<11} died    (status {status}); starting it again")
+        self._say(f"{child.planned.name:<12} died    (status {status}); starting it again")
 
     def _write_ready_file(self) -> None:
         path = self._settings.ready_file
         if path is None:
             return
+        replicas: dict[str, list[dict[str, Any]]] = {}
+        for child in self._children:
+            for part in child.planned.parts:
+                replicas.setdefault(part.name, []).append(
+                    {
+                        "address": part.address,
+                        "metrics_address": part.metrics_address,
+                        "pid": child.pid,
+                        "ready_s": child.ready_s,
+                        "restarts": child.restarts,
+                    }
+                )
         document = {
-            "address": self._settings.address,
+            # For clients: of all gateways.
+            "address": self._address,
             "pid": os.getpid(),
             "profile": self._settings.profile.value,
-            "services": {
-                part.name: {
-                    "address": part.address,
-                    "metrics_address": part.metrics_address,
-                    "pid": child.pid,
-                    "ready_s": child.ready_s,
-                    "restarts": child.restarts,
-                }
-                for child in self._children
-                for part in child.planned.parts
-            },
+            # The first of each, and all of them.
+            "services": {name: each[0] for name, each in replicas.items()},
+            "replicas": replicas,
         }
         # A reader sees the whole file or none.
         partial = path.with_name(path.name + ".partial")

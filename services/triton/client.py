@@ -16,6 +16,8 @@ from tritonclient.grpc import InferInput, InferRequestedOutput, model_config_pb2
 from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
+from hemaserve import balancing
+from hemaserve.addresses import target
 from hemaserve.errors import (
     DeadlineExceeded,
     DomainError,
@@ -33,14 +35,10 @@ _log = structlog.get_logger(__name__)
 CHECK_TIMEOUT_S = 5.0
 """For calls about models and readiness, which Triton answers from memory."""
 
-_CHANNEL_OPTIONS = [
-    ("grpc.max_send_message_length", -1),
-    ("grpc.max_receive_message_length", -1),
-    # Triton is a neighbour: when it comes back it is to be found at once, not after gRPC's two minutes.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 2000),
-    ("grpc.enable_http_proxy", 0),
+_REPEATABLE = [
+    # An inference changes nothing; everything else but loading and unloading only asks.
+    {"service": "inference.GRPCInferenceService", "method": method}
+    for method in ("ModelInfer", "ModelConfig", "ModelMetadata", "RepositoryIndex")
 ]
 
 
@@ -104,10 +102,12 @@ class ModelState:
 
 
 class TritonClient:
-    """One gRPC channel to one Triton. Use as an async context manager, inside a running event loop.
+    """One gRPC channel to Triton, of one replica or several.
+
+    Use as an async context manager, inside a running event loop.
 
     Args:
-        address: ``host:port`` of Triton's gRPC endpoint.
+        address: of Triton's gRPC endpoint, see :mod:`hemaserve.addresses`; several replicas serve one repository.
         loads: whether :meth:`load` loads what Triton has not loaded at its start.
 
     All methods but the two about readiness raise domain errors: :class:`Unavailable` (not reachable, or gone in the
@@ -117,7 +117,7 @@ class TritonClient:
 
     def __init__(self, address: str, loads: LoadPolicy = LoadPolicy()) -> None:
         self.address = address
-        self._client: Any = InferenceServerClient(address, channel_args=_CHANNEL_OPTIONS)
+        self._client: Any = _connect(address)
         self._loader = ModelLoader(loads, self._repository, self.ready, self._load)
 
     async def __aenter__(self) -> Self:
@@ -242,6 +242,11 @@ class TritonClient:
     async def models(self, timeout_s: float = CHECK_TIMEOUT_S) -> list[str]:
         """Names of the models that are ready, in order."""
         return sorted({state.name for state in await self.model_states(timeout_s) if state.ready})
+
+
+def _connect(address: str) -> Any:
+    options = balancing.options(address, repeatable=_REPEATABLE, max_message_bytes=-1)
+    return InferenceServerClient(target(address), channel_args=options)
 
 
 def _input(name: str, array: Array) -> InferInput:

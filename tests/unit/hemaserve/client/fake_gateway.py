@@ -9,7 +9,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
-from hemaserve.client.channel import OPTIONS
+from hemaserve.client.channel import MAX_MESSAGE_BYTES
 from hemaserve.v1 import cells_pb2, gateway_pb2, gateway_pb2_grpc
 
 BAD_IMAGE = b"not an image"
@@ -159,7 +159,7 @@ class FakeHealth(health_pb2_grpc.HealthServicer):
 @contextlib.asynccontextmanager
 async def served(gateway: FakeGateway, health: FakeHealth | None = None) -> AsyncIterator[str]:
     """Serve the fake on a free port; gives its address."""
-    server = grpc.aio.server(options=OPTIONS)
+    server = grpc.aio.server(options=[("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)])
     gateway_pb2_grpc.add_SmearServiceServicer_to_server(gateway, server)
     health_pb2_grpc.add_HealthServicer_to_server(health or FakeHealth(), server)
     port = server.add_insecure_port("127.0.0.1:0")
