@@ -18,6 +18,7 @@ from hemaserve.errors import (
     ResourceExhausted,
     Unavailable,
 )
+from services.runtime.redaction import redact
 
 __all__ = [
     "ERROR_DOMAIN",
@@ -49,9 +50,18 @@ _MAX_MESSAGE_CHARS: Final = 1000
 
 
 def to_status(error: DomainError) -> status_pb2.Status:
-    """The status that a caller gets: code, message, and `ErrorInfo`, `BadRequest` or `RetryInfo` as they apply."""
+    """The status that a caller gets: code, message, and `ErrorInfo`, `BadRequest` or `RetryInfo` as they apply.
+
+    Nothing in it tells whose blood it is, whatever the error says.
+    """
+    if isinstance(error, InvalidArgument):
+        # Not the path, which is ours and which programs read.
+        error = InvalidArgument(error.field, redact(error.value), redact(error.allowed), reason=error.reason)
+        message = error.message
+    else:
+        message = redact(error.message)
     code = next((_CODES[kind] for kind in type(error).__mro__ if kind in _CODES), code_pb2.INTERNAL)
-    status = status_pb2.Status(code=code, message=error.message[:_MAX_MESSAGE_CHARS])
+    status = status_pb2.Status(code=code, message=message[:_MAX_MESSAGE_CHARS])
     status.details.add().Pack(error_details_pb2.ErrorInfo(reason=error.reason, domain=ERROR_DOMAIN))
     if isinstance(error, InvalidArgument):
         violation = error_details_pb2.BadRequest.FieldViolation(

@@ -13,6 +13,7 @@ import grpc
 import structlog
 
 from hemaserve.errors import DomainError, Internal
+from services.runtime import redaction
 from services.runtime.errors import to_status
 from services.runtime.metrics import RpcMetrics
 from services.runtime.tasks import foremost
@@ -42,11 +43,12 @@ class RpcInterceptor(grpc.aio.ServerInterceptor):
         method = handler_call_details.method
         if handler is None or method.startswith(self._quiet_prefixes):
             return handler
+        redaction.begin_call()
         return self._wrap(handler, method)
 
     def _wrap(self, handler: Handler, method: str) -> Handler:
         codec = {
-            "request_deserializer": handler.request_deserializer,
+            "request_deserializer": redaction.noting(handler.request_deserializer),
             "response_serializer": handler.response_serializer,
         }
         inner: Any
