@@ -12,12 +12,27 @@ import grpc.aio
 
 from hemaserve.errors import DeadlineExceeded
 from services.runtime.errors import from_rpc_error
+from services.runtime.tls_files import TlsFiles
 
 _ROUND_ROBIN: Final = '{"loadBalancingConfig": [{"round_robin": {}}]}'
 
 
-def open_channel(address: str, *, max_message_bytes: int = 72 * 2**20) -> grpc.aio.Channel:
-    """A channel to a service of ours: calls are spread over all addresses that the name resolves to."""
+def open_channel(
+    address: str,
+    *,
+    max_message_bytes: int = 72 * 2**20,
+    tls: TlsFiles | None = None,
+    server_name: str = "",
+) -> grpc.aio.Channel:
+    """A channel to a service of ours: calls are spread over all addresses that the name resolves to.
+
+    Args:
+        tls: our certificate and key, and the authorities of the service; None: no TLS.
+        server_name: whom the service's certificate must be for, where that is not the host of `address`.
+
+    Raises:
+        TlsFileError: the files cannot be used.
+    """
     options: list[tuple[str, Any]] = [
         ("grpc.max_send_message_length", max_message_bytes),
         ("grpc.max_receive_message_length", max_message_bytes),
@@ -28,7 +43,14 @@ def open_channel(address: str, *, max_message_bytes: int = 72 * 2**20) -> grpc.a
         ("grpc.initial_reconnect_backoff_ms", 200),
         ("grpc.max_reconnect_backoff_ms", 2_000),
     ]
-    return grpc.aio.insecure_channel(address, options=options)
+    if tls is None:
+        return grpc.aio.insecure_channel(address, options=options)
+    # Only where TLS is used: cryptography takes its share of the memory.
+    from services.runtime.renewing import RenewingChannel  # noqa: PLC0415
+
+    if server_name:
+        options.append(("grpc.ssl_target_name_override", server_name))
+    return RenewingChannel(tls, lambda credentials: grpc.aio.secure_channel(address, credentials, options))
 
 
 def remaining_s(context: grpc.aio.ServicerContext[Any, Any], default: float) -> float:
