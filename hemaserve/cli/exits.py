@@ -49,6 +49,10 @@ def errors_told(address: str) -> Iterator[None]:
         if isinstance(error, UnavailableError | DeadlineExceededError):
             if error.reason == "UNREACHABLE":
                 err.print(f"Start a stack with: hemaserve up --address {address}", highlight=False)
+                err.print(
+                    "One that runs with TLS is called with --tls-ca, and --tls-cert and --tls-key by one that it knows.",
+                    highlight=False,
+                )
             raise typer.Exit(ExitCode.UNREACHABLE) from None
         # A model that cannot do what is asked of it is as wrong an argument as one that there is not.
         wrong_model = isinstance(error, FailedPreconditionError) and error.reason.startswith("MODEL")

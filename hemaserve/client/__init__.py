@@ -25,6 +25,7 @@ from hemaserve.client.errors import (
 )
 from hemaserve.client.requests import Acquisition, Field, ImageSource, LocatedCell
 from hemaserve.client.sync import SyncClient
+from hemaserve.client.tls import tls_credentials
 
 __all__ = [
     "DEFAULT_ADDRESS",
@@ -43,4 +44,5 @@ __all__ = [
     "ResourceExhaustedError",
     "SyncClient",
     "UnavailableError",
+    "tls_credentials",
 ]

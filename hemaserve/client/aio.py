@@ -55,7 +55,7 @@ class Client:
             replicas: calls are spread over them, and go on with the others when one is lost.
         timeout_s: deadline of a call that is given none; it travels with the call through all services.
         connect_timeout_s: how long to wait for the gateway before a call fails as unreachable.
-        credentials: for TLS; by default the channel is not encrypted.
+        credentials: for TLS, see `tls_credentials`; by default the channel is not encrypted.
         backoff: how a broken stream is resumed.
         window: most fields (or requests of cells) of one call that are sent and not yet answered.
 

@@ -33,9 +33,8 @@ class GatewayApplication:
 
     def __init__(self, settings: GatewaySettings) -> None:
         """Needs a running event loop. Connects when the first call is made."""
-        max_bytes = settings.max_message_bytes
-        self._to_detector = open_channel(settings.detector_address, max_message_bytes=max_bytes)
-        self._to_classifier = open_channel(settings.classifier_address, max_message_bytes=max_bytes)
+        self._to_detector = _open(settings.detector_address, settings)
+        self._to_classifier = _open(settings.classifier_address, settings)
         self._threads = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="images")
         detector, classifier = DetectorClient(self._to_detector), ClassifierClient(self._to_classifier)
         models = ModelDirectory(detector, classifier, max_age_s=settings.models_max_age_s)
@@ -75,6 +74,15 @@ class GatewayApplication:
         await self._to_detector.close()
         await self._to_classifier.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _open(address: str, settings: GatewaySettings) -> grpc.aio.Channel:
+    return open_channel(
+        address,
+        max_message_bytes=settings.max_message_bytes,
+        tls=settings.downstream_tls,
+        server_name=settings.tls_server_name,
+    )
 
 
 def _cell_image_limits(settings: GatewaySettings) -> ImageLimits:

@@ -1,13 +1,15 @@
 """What the gateway can be told."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from hemaserve.differential import UNIDENTIFIED_LIMIT
 from services.runtime.addresses import Address, ReplicatedAddress
 from services.runtime.settings import ServiceSettings
+from services.runtime.tls_files import TlsFiles
 
 
 class GatewaySettings(ServiceSettings):
@@ -28,6 +30,13 @@ class GatewaySettings(ServiceSettings):
 
     classifier_address: ReplicatedAddress = "127.0.0.1:50053"
     """Address of the classifier: `host:port`, several of them with commas between, or `dns:///name:port`."""
+
+    tls_ca: Path | None = None
+    """File of the authorities of detector and classifier, PEM: they are called with TLS, and shown the gateway's own
+    certificate."""
+
+    tls_server_name: str = ""
+    """Whom the certificates of detector and classifier must be for, where that is not the host of their addresses."""
 
     max_image_bytes: Annotated[int, Field(ge=1, le=2**30)] = 64 * 2**20
     """Largest image file that is accepted, in bytes. Keep it below max_message_bytes, here and in the detector."""
@@ -52,3 +61,16 @@ class GatewaySettings(ServiceSettings):
 
     models_max_age_s: Annotated[float, Field(ge=0, le=3600)] = 30.0
     """How long what the classifier said of its models is believed, in seconds."""
+
+    @property
+    def downstream_tls(self) -> TlsFiles | None:
+        """The files that detector and classifier are called with; None without TLS."""
+        return None if self.tls_ca is None else TlsFiles(self.tls_certificate, self.tls_key, self.tls_ca)
+
+    @model_validator(mode="after")
+    def _check_downstream(self) -> Self:
+        if self.tls_ca is not None and self.tls_certificate is None:
+            raise ValueError(
+                "tls_ca is given without tls_certificate and tls_key, which detector and classifier ask for"
+            )
+        return self

@@ -15,8 +15,9 @@ from prometheus_client import CollectorRegistry
 
 from services.runtime.health import HealthWatch
 from services.runtime.interceptors import RpcInterceptor
-from services.runtime.metrics import MetricsEndpoint, RpcMetrics
+from services.runtime.metrics import MetricsEndpoint, RpcMetrics, TlsMetrics
 from services.runtime.settings import ServiceSettings
+from services.runtime.tls_files import TlsFiles
 
 _log = structlog.get_logger(__name__)
 
@@ -60,7 +61,7 @@ async def running(
         registry: where the metrics go; a new one by default, so that several servers fit into one process.
 
     Raises:
-        OSError: an address is taken.
+        OSError: an address is taken, or the files of TLS cannot be used.
     """
     registry = registry or CollectorRegistry()
     metrics = RpcMetrics(registry)
@@ -73,13 +74,14 @@ async def running(
     )
     application.register(server)
     health_pb2_grpc.add_HealthServicer_to_server(watch.servicer, server)
-    names = (*application.service_names, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name)
-    reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), server)
-    address = _bind(server, settings.listen)
+    if settings.reflects:
+        _reflect(application, server)
+    credentials = None if settings.tls is None else _credentials(settings.tls, registry)
+    address = _bind(server, settings.listen, credentials)
     endpoint = MetricsEndpoint(settings.metrics_listen, registry)
     await server.start()
     watching = asyncio.create_task(watch.run())
-    _log.info("listening", name=name, address=address, metrics=endpoint.address)
+    _log.info("listening", name=name, address=address, metrics=endpoint.address, tls=credentials is not None)
     try:
         yield RunningServer(address, endpoint.address)
     finally:
@@ -111,10 +113,26 @@ def _server(settings: ServiceSettings, metrics: RpcMetrics) -> grpc.aio.Server:
     )
 
 
-def _bind(server: grpc.aio.Server, address: str) -> str:
+def _reflect(application: Application, server: grpc.aio.Server) -> None:
+    health = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+    names = (*application.service_names, health, reflection.SERVICE_NAME)
+    reflection.enable_server_reflection(names, server)
+
+
+def _credentials(files: TlsFiles, registry: CollectorRegistry) -> grpc.ServerCredentials:
+    # Only where TLS is used: cryptography takes its share of the memory.
+    from services.runtime.tls import WatchedTls, server_credentials  # noqa: PLC0415
+
+    return server_credentials(WatchedTls(files, TlsMetrics(registry)))
+
+
+def _bind(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials | None) -> str:
     host, _, _ = address.rpartition(":")
     try:
-        port = server.add_insecure_port(address)
+        if credentials is None:
+            port = server.add_insecure_port(address)
+        else:
+            port = server.add_secure_port(address, credentials)
     except RuntimeError as error:
         raise OSError(f"cannot listen on {address}: is the port taken?") from error
     return f"{host}:{port}"

@@ -1,12 +1,14 @@
 """What every service can be told. Each service has a subclass with its own prefix for environment variables."""
 
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from hemaserve.imaging import ImageLimits
-from services.runtime.addresses import Address, ReplicatedAddress
+from services.runtime.addresses import Address, ReplicatedAddress, is_loopback
+from services.runtime.tls_files import TlsFiles
 
 
 class ServiceSettings(BaseSettings):
@@ -24,6 +26,23 @@ class ServiceSettings(BaseSettings):
 
     metrics_listen: Address = "127.0.0.1:0"
     """Address of the Prometheus endpoint (/metrics); port 0 takes a free one."""
+
+    tls_certificate: Path | None = None
+    """File of the service's certificate, PEM, with what it is chained by: gRPC is served with TLS. This and the other
+    files are read again when they change."""
+
+    tls_key: Path | None = None
+    """File of the certificate's key, PEM, not encrypted."""
+
+    tls_client_ca: Path | None = None
+    """File of the authorities whose clients may connect, PEM: each must then show a certificate."""
+
+    allow_insecure: bool = False
+    """Whether to listen beyond the loopback without TLS; only where something else encrypts and identifies, as a
+    service mesh does."""
+
+    reflection: bool | None = None
+    """Whether gRPC's reflection tells any caller what can be called. Default: only on the loopback without TLS."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severity that is logged."""
@@ -49,6 +68,34 @@ class ServiceSettings(BaseSettings):
 
     health_interval_s: Annotated[float, Field(gt=0, le=60)] = 1.0
     """How often the service looks whether it can answer, in seconds."""
+
+    @property
+    def tls(self) -> TlsFiles | None:
+        """The files that gRPC is served with; None without TLS."""
+        if self.tls_certificate is None:
+            return None
+        return TlsFiles(self.tls_certificate, self.tls_key, self.tls_client_ca)
+
+    @property
+    def reflects(self) -> bool:
+        """Whether reflection is on."""
+        if self.reflection is not None:
+            return self.reflection
+        return self.tls is None and is_loopback(self.listen)
+
+    @model_validator(mode="after")
+    def _check_tls(self) -> Self:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            missing = "tls_key" if self.tls_key is None else "tls_certificate"
+            raise ValueError(f"{missing} is missing: tls_certificate and tls_key go together")
+        if self.tls_client_ca is not None and self.tls is None:
+            raise ValueError("tls_client_ca is given without tls_certificate and tls_key")
+        if self.tls is None and not self.allow_insecure and not is_loopback(self.listen):
+            raise ValueError(
+                f"listen is {self.listen}, which other machines can reach, without TLS: give tls_certificate and "
+                "tls_key, listen on the loopback, or set allow_insecure where something else encrypts, e.g. a mesh"
+            )
+        return self
 
 
 class ModelSettings(ServiceSettings):
@@ -85,3 +132,11 @@ class ModelSettings(ServiceSettings):
     @property
     def image_limits(self) -> ImageLimits:
         return ImageLimits(self.max_image_bytes, self.max_image_pixels, self.max_image_side_px)
+
+    @model_validator(mode="after")
+    def _check_mutual(self) -> Self:
+        if self.tls is not None and self.tls_client_ca is None:
+            raise ValueError(
+                "tls_client_ca is missing: with TLS, this service answers only those who show a certificate"
+            )
+        return self

@@ -10,6 +10,7 @@ from typing import Final
 from services.triton.wheel import TritonUnavailable, find_wheel
 
 _SERVICES: Final = (
+    "cryptography",
     "google.rpc",
     "grpc_reflection",
     "prometheus_client",
