@@ -20,7 +20,9 @@ from hemaserve.client.errors import (
     InternalError,
     InvalidArgumentError,
     NotFoundError,
+    PermissionDeniedError,
     ResourceExhaustedError,
+    UnauthenticatedError,
     UnavailableError,
 )
 from hemaserve.client.requests import Acquisition, Field, ImageSource, LocatedCell
@@ -41,8 +43,10 @@ __all__ = [
     "InvalidArgumentError",
     "LocatedCell",
     "NotFoundError",
+    "PermissionDeniedError",
     "ResourceExhaustedError",
     "SyncClient",
+    "UnauthenticatedError",
     "UnavailableError",
     "tls_credentials",
 ]

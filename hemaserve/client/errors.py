@@ -60,8 +60,17 @@ class FailedPreconditionError(HemaServeError):
     """The request is sound but comes at the wrong moment."""
 
 
+class UnauthenticatedError(HemaServeError):
+    """The service wants to know who calls, and took no credentials or not these. It does not say why."""
+
+
+class PermissionDeniedError(HemaServeError):
+    """The service knows who calls, and that it may not do this."""
+
+
 class ResourceExhaustedError(HemaServeError):
-    """The system is busy, or the message too large; try again after `retry_after_s` where that is given."""
+    """The system is busy, the client's quota is used up, or the message is too large; try again after `retry_after_s`
+    where that is given."""
 
 
 class UnavailableError(HemaServeError):
@@ -81,6 +90,8 @@ _BY_CODE: Final[dict[str, type[HemaServeError]]] = {
     "OUT_OF_RANGE": InvalidArgumentError,
     "NOT_FOUND": NotFoundError,
     "FAILED_PRECONDITION": FailedPreconditionError,
+    "UNAUTHENTICATED": UnauthenticatedError,
+    "PERMISSION_DENIED": PermissionDeniedError,
     "RESOURCE_EXHAUSTED": ResourceExhaustedError,
     "UNAVAILABLE": UnavailableError,
     "DEADLINE_EXCEEDED": DeadlineExceededError,

@@ -1,10 +1,13 @@
 """The gateway, put together."""
 
+import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from prometheus_client import CollectorRegistry
 
 from hemaserve.errors import Unavailable
 from hemaserve.imaging import ImageLimits
@@ -22,6 +25,9 @@ from services.runtime.process import Service
 from services.runtime.remote import open_channel, remote_errors
 from services.runtime.tasks import task_group
 
+if TYPE_CHECKING:
+    from services.gateway.access.open import Access
+
 _CHECK_TIMEOUT_S = 1.0
 _SERVICE = gateway_pb2.DESCRIPTOR.services_by_name["SmearService"].full_name
 _DETECTOR = detector_pb2.DESCRIPTOR.services_by_name["DetectorService"].full_name
@@ -33,6 +39,8 @@ class GatewayApplication:
 
     def __init__(self, settings: GatewaySettings) -> None:
         """Needs a running event loop. Connects when the first call is made."""
+        self._settings = settings
+        self._access: Access | None = None
         self._to_detector = _open(settings.detector_address, settings)
         self._to_classifier = _open(settings.classifier_address, settings)
         self._threads = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="images")
@@ -55,6 +63,20 @@ class GatewayApplication:
         """Full gRPC names of its services."""
         return (_SERVICE,)
 
+    def interceptors(self, registry: CollectorRegistry) -> Sequence[grpc.aio.ServerInterceptor]:
+        """The door of a secured gateway; an open one has none.
+
+        Raises:
+            OSError, UnusableAccessFile: the access file cannot be used.
+        """
+        if self._settings.access is None:
+            return ()
+        # Only where it is used: what verifies tokens takes its share of the memory.
+        from services.gateway.access.open import Access  # noqa: PLC0415
+
+        self._access = Access(self._settings.access, self._settings, registry)
+        return (self._access.interceptor,)
+
     def register(self, server: grpc.aio.Server) -> None:
         """Add its servicer."""
         gateway_pb2_grpc.add_SmearServiceServicer_to_server(self._servicer, server)
@@ -70,7 +92,9 @@ class GatewayApplication:
             group.create_task(_check_serving(self._to_classifier, _CLASSIFIER, "classifier"))
 
     async def close(self) -> None:
-        """Close the channels and end the threads."""
+        """Close the channels, end the threads, and write the audit log to its end."""
+        if self._access is not None:
+            await asyncio.to_thread(self._access.close)
         await self._to_detector.close()
         await self._to_classifier.close()
         self._threads.shutdown(wait=False, cancel_futures=True)

@@ -62,6 +62,23 @@ class GatewaySettings(ServiceSettings):
     models_max_age_s: Annotated[float, Field(ge=0, le=3600)] = 30.0
     """How long what the classifier said of its models is believed, in seconds."""
 
+    access: Path | None = None
+    """File of who may call, see `hemaserve keys`; read again when it changes. Default: anybody may, on the loopback."""
+
+    audit_log: Path | None = None
+    """With `access`: file of who called what, one JSON object a line; begun again when it is moved away. Default:
+    standard output."""
+
+    audit_required: bool = False
+    """Whether calls are refused while the audit log cannot be written."""
+
+    quota_share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Part of each client's quota that this replica grants: replicas do not count together, so give each of two 0.5."""
+
+    quota_wait_s: Annotated[float, Field(ge=0, le=3600)] = 60.0
+    """Longest time that a field of a stream waits for its client's quota, in seconds; then the stream is refused with
+    RESOURCE_EXHAUSTED. Unary calls do not wait."""
+
     @property
     def downstream_tls(self) -> TlsFiles | None:
         """The files that detector and classifier are called with; None without TLS."""

@@ -15,7 +15,9 @@ from hemaserve.errors import (
     Internal,
     InvalidArgument,
     NotFound,
+    PermissionDenied,
     ResourceExhausted,
+    Unauthenticated,
     Unavailable,
 )
 from services.runtime.redaction import redact
@@ -28,7 +30,9 @@ __all__ = [
     "Internal",
     "InvalidArgument",
     "NotFound",
+    "PermissionDenied",
     "ResourceExhausted",
+    "Unauthenticated",
     "Unavailable",
     "from_rpc_error",
     "from_status",
@@ -41,11 +45,18 @@ _CODES: Final[dict[type[DomainError], int]] = {
     InvalidArgument: code_pb2.INVALID_ARGUMENT,
     NotFound: code_pb2.NOT_FOUND,
     FailedPrecondition: code_pb2.FAILED_PRECONDITION,
+    Unauthenticated: code_pb2.UNAUTHENTICATED,
+    PermissionDenied: code_pb2.PERMISSION_DENIED,
     ResourceExhausted: code_pb2.RESOURCE_EXHAUSTED,
     Unavailable: code_pb2.UNAVAILABLE,
     DeadlineExceeded: code_pb2.DEADLINE_EXCEEDED,
     Internal: code_pb2.INTERNAL,
 }
+_PLAIN: Final = {
+    _CODES[kind]: kind
+    for kind in (NotFound, FailedPrecondition, Unauthenticated, PermissionDenied, DeadlineExceeded)
+}
+"""Errors that have nothing beyond their message and reason."""
 _MAX_MESSAGE_CHARS: Final = 1000
 
 
@@ -98,18 +109,12 @@ def from_status(status: status_pb2.Status) -> DomainError:
         case code_pb2.INVALID_ARGUMENT if field:
             value, _, allowed = description.partition("; allowed: ")
             return InvalidArgument(field, value, allowed, reason=reason or None)
-        case code_pb2.NOT_FOUND:
-            return NotFound(message, reason=reason or None)
-        case code_pb2.FAILED_PRECONDITION:
-            return FailedPrecondition(message, reason=reason or None)
         case code_pb2.RESOURCE_EXHAUSTED:
             return ResourceExhausted(message, reason=reason or None, retry_after_s=retry_after_s or 1.0)
         case code_pb2.UNAVAILABLE:
             return Unavailable(message, reason=reason or None, retry_after_s=retry_after_s or 1.0)
-        case code_pb2.DEADLINE_EXCEEDED:
-            return DeadlineExceeded(message, reason=reason or None)
         case _:
-            return Internal(message, reason=reason or None)
+            return _PLAIN.get(status.code, Internal)(message, reason=reason or None)
 
 
 def from_rpc_error(error: grpc.aio.AioRpcError, service: str) -> DomainError:

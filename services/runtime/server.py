@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import grpc
 import grpc.aio
@@ -39,6 +39,14 @@ class Application(Protocol):
         """Let go of what it holds; called when no call is in progress any more."""
 
 
+@runtime_checkable
+class Guarded(Protocol):
+    """An application that has something before its handlers."""
+
+    def interceptors(self, registry: CollectorRegistry) -> Sequence[grpc.aio.ServerInterceptor]:
+        """What each call passes on its way in, outermost first; their domain errors become statuses too."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunningServer:
     """Where a server can be reached."""
@@ -65,7 +73,8 @@ async def running(
     """
     registry = registry or CollectorRegistry()
     metrics = RpcMetrics(registry)
-    server = _server(settings, metrics)
+    inner = application.interceptors(registry) if isinstance(application, Guarded) else ()
+    server = _server(settings, [RpcInterceptor(metrics), *inner])
     watch = HealthWatch(
         application.check,
         application.service_names,
@@ -97,7 +106,7 @@ async def running(
         _log.info("stopped", name=name)
 
 
-def _server(settings: ServiceSettings, metrics: RpcMetrics) -> grpc.aio.Server:
+def _server(settings: ServiceSettings, interceptors: Sequence[grpc.aio.ServerInterceptor]) -> grpc.aio.Server:
     options: list[tuple[str, Any]] = [
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_send_message_length", settings.max_message_bytes),
@@ -107,7 +116,7 @@ def _server(settings: ServiceSettings, metrics: RpcMetrics) -> grpc.aio.Server:
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
     ]
     return grpc.aio.server(
-        interceptors=[RpcInterceptor(metrics)],
+        interceptors=interceptors,
         options=options,
         maximum_concurrent_rpcs=settings.max_concurrent_calls,
     )
