@@ -50,7 +50,7 @@ def errors_told(address: str) -> Iterator[None]:
             if error.reason == "UNREACHABLE":
                 err.print(f"Start a stack with: hemaserve up --address {address}", highlight=False)
                 err.print(
-                    "One that runs with TLS is called with --tls-ca, and --tls-cert and --tls-key by one that it knows.",
+                    "One with TLS needs --tls-ca, and --tls-cert and --tls-key where it asks who calls.",
                     highlight=False,
                 )
             raise typer.Exit(ExitCode.UNREACHABLE) from None

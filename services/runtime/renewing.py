@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final, Self
@@ -13,8 +14,6 @@ from services.runtime.tls import WatchedTls, channel_credentials
 from services.runtime.tls_files import TlsFiles
 
 CHECK_INTERVAL_S: Final = 1.0
-DRAIN_S: Final = 3600.0
-"""How long calls may go on over the connections of before; as long as a smear's stream may take."""
 
 _READY: Final = grpc.ChannelConnectivity.READY
 
@@ -41,7 +40,9 @@ class RenewingChannel(grpc.aio.Channel):
         self._channel = self._open()
         self._next: grpc.aio.Channel | None = None
         self._checked = time.monotonic()
-        self._closing: dict[asyncio.Task[None], grpc.aio.Channel] = {}
+        self._calls: Counter[grpc.aio.Channel] = Counter()
+        self._retired: set[grpc.aio.Channel] = set()
+        self._closing: set[asyncio.Task[None]] = set()
 
     def newest(self) -> grpc.aio.Channel:
         """The channel for a call that begins now."""
@@ -62,19 +63,35 @@ class RenewingChannel(grpc.aio.Channel):
     def _open(self) -> grpc.aio.Channel:
         return self._open_with(channel_credentials(self._watched.current))
 
+    def begun(self, channel: grpc.aio.Channel, call: Any) -> None:
+        """Keep `channel` open for as long as `call` takes."""
+        self._calls[channel] += 1
+        call.add_done_callback(lambda _: self._ended(channel))
+
+    def _ended(self, channel: grpc.aio.Channel) -> None:
+        self._calls[channel] -= 1
+        if not self._calls[channel]:
+            del self._calls[channel]
+            if channel in self._retired:
+                self._retire(channel)
+
     def _retire(self, channel: grpc.aio.Channel) -> None:
-        closing = asyncio.create_task(channel.close(DRAIN_S))
-        self._closing[closing] = channel
-        closing.add_done_callback(self._closing.pop)
+        # Closing with a grace would do the same, but nothing could cut it short.
+        if self._calls[channel]:
+            self._retired.add(channel)
+            return
+        self._retired.discard(channel)
+        closing = asyncio.create_task(channel.close())
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
 
     async def close(self, grace: float | None = None) -> None:
         """Close it, and those that calls are still in progress on."""
-        channels = [self._channel, *self._closing.values()]
+        channels = [self._channel, *self._retired]
+        self._retired.clear()
         if self._next is not None:
             channels.append(self._next)
-        for closing in self._closing:
-            closing.cancel()
-        await asyncio.gather(*(channel.close(grace) for channel in channels))
+        await asyncio.gather(*(channel.close(grace) for channel in channels), *self._closing)
 
     async def __aenter__(self) -> Self:
         return self
@@ -125,4 +142,6 @@ class _Method:
         channel = self._channel.newest()
         if self._bound[0] is not channel:
             self._bound = (channel, self._bind(channel))
-        return self._bound[1](*args, **kwargs)
+        call = self._bound[1](*args, **kwargs)
+        self._channel.begun(channel, call)
+        return call

@@ -1,7 +1,6 @@
 """Certificates and keys from files that are replaced while they are used. Needs `cryptography`: imported late."""
 
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,19 +25,25 @@ class TlsFileError(OSError):
 
 
 @dataclass(frozen=True, slots=True)
+class Identity:
+    """A certificate, with what it is chained by, and its key, PEM; and when it ends."""
+
+    certificate: bytes
+    key: bytes
+    expires: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class TlsMaterial:
-    """What the files hold, PEM, found fit for use.
+    """What the files hold, found fit for use.
 
     Attributes:
-        certificate: our own, with what it is chained by; None where we show none.
-        ca: the authorities that the other side's certificate is verified by; None where it shows none.
-        expires: when our own certificate ends.
+        own: what we show; None where we show nothing.
+        ca: the authorities that the other side's certificate is verified by, PEM; None where it shows none.
     """
 
-    certificate: bytes | None
-    key: bytes | None
+    own: Identity | None
     ca: bytes | None
-    expires: datetime | None
 
 
 def load(files: TlsFiles) -> TlsMaterial:
@@ -51,7 +56,7 @@ def load(files: TlsFiles) -> TlsMaterial:
     if files.ca is not None and ca is not None:
         _certificates(files.ca, ca)
     if files.certificate is None or files.key is None:
-        return TlsMaterial(None, None, ca, None)
+        return TlsMaterial(None, ca)
     certificate, key = _read(files.certificate), _read(files.key)
     own = _certificates(files.certificate, certificate)[0]
     if _public(files.key, key) != _spki(own):
@@ -63,7 +68,7 @@ def load(files: TlsFiles) -> TlsMaterial:
         raise TlsFileError(
             f"the certificate in {files.certificate} is not valid before {own.not_valid_before_utc}"
         )
-    return TlsMaterial(certificate, key, ca, own.not_valid_after_utc)
+    return TlsMaterial(Identity(certificate, key, own.not_valid_after_utc), ca)
 
 
 class WatchedTls:
@@ -109,12 +114,12 @@ class WatchedTls:
                 return False
             self._current = new
             self._tell_expiry()
-        _log.info("tls files reloaded", expires=str(new.expires))
+        _log.info("tls files reloaded", expires=None if new.own is None else str(new.own.expires))
         return True
 
     def _tell_expiry(self) -> None:
-        if self._metrics is not None and self._current.expires is not None:
-            self._metrics.expiry.set(self._current.expires.timestamp())
+        if self._metrics is not None and self._current.own is not None:
+            self._metrics.expiry.set(self._current.own.expires.timestamp())
 
     def _look(self) -> tuple[tuple[int, int, int] | None, ...]:
         return tuple(_signature(path) for path in (self._files.certificate, self._files.key, self._files.ca))
@@ -127,32 +132,29 @@ def server_credentials(watched: WatchedTls) -> grpc.ServerCredentials:
     asking for one.
     """
     # gRPC asks from a thread that has none of the context that logs take their service's name from.
+    context = structlog.contextvars.get_contextvars()
+
+    def fetch() -> grpc.ServerCertificateConfiguration | None:
+        with structlog.contextvars.bound_contextvars(**context):
+            return _configuration(watched.current) if watched.refresh() else None
+
     return grpc.dynamic_ssl_server_credentials(
         _configuration(watched.current),
-        _in_this_context(lambda: _configuration(watched.current) if watched.refresh() else None),
+        fetch,  # type: ignore[arg-type]  # the stubs do not know that None means no change
         require_client_authentication=watched.current.ca is not None,
     )
 
 
 def channel_credentials(material: TlsMaterial) -> grpc.ChannelCredentials:
     """Credentials of a client."""
-    return grpc.ssl_channel_credentials(material.ca, material.key, material.certificate)
+    if material.own is None:
+        return grpc.ssl_channel_credentials(material.ca)
+    return grpc.ssl_channel_credentials(material.ca, material.own.key, material.own.certificate)
 
 
 def _configuration(material: TlsMaterial) -> grpc.ServerCertificateConfiguration:
-    return grpc.ssl_server_certificate_configuration([(material.key, material.certificate)], material.ca)
-
-
-def _in_this_context(
-    fetch: Callable[[], grpc.ServerCertificateConfiguration | None],
-) -> Callable[[], grpc.ServerCertificateConfiguration | None]:
-    context = structlog.contextvars.get_contextvars()
-
-    def fetch_in_context() -> grpc.ServerCertificateConfiguration | None:
-        with structlog.contextvars.bound_contextvars(**context):
-            return fetch()
-
-    return fetch_in_context
+    own = [] if material.own is None else [(material.own.key, material.own.certificate)]
+    return grpc.ssl_server_certificate_configuration(own, material.ca)
 
 
 def _signature(path: Path | None) -> tuple[int, int, int] | None:
