@@ -98,13 +98,20 @@ def shown_serial(address, folder, name="gateway"):
     context = ssl.create_default_context(cafile=folder / "ca.crt")
     context.load_cert_chain(folder / f"{name}.crt", folder / f"{name}.key")
     host, _, port = address.rpartition(":")
-    with socket.create_connection((host, int(port)), timeout=10) as raw:
-        with context.wrap_socket(raw, server_hostname=host) as secure:
-            return x509.load_der_x509_certificate(secure.getpeercert(binary_form=True)).serial_number
+    raw = socket.create_connection((host, int(port)), timeout=10)
+    with context.wrap_socket(raw, server_hostname=host) as secure:
+        return x509.load_der_x509_certificate(secure.getpeercert(binary_form=True)).serial_number
 
 
 def serial(folder, name):
     return x509.load_pem_x509_certificate((folder / f"{name}.crt").read_bytes()).serial_number
+
+
+def shown_to(app):
+    """Serial number of the certificate that the latest call came with; 0 before the first."""
+    if not app.servicer.peers:
+        return 0
+    return x509.load_pem_x509_certificate(app.servicer.peers[-1]["x509_pem_cert"][0]).serial_number
 
 
 def metric(app, name):
@@ -257,10 +264,8 @@ async def test_a_channel_takes_new_calls_to_a_new_connection_and_lets_a_stream_e
         await stub.ListDetectors(ASKED)
         renew_certificates(tls_dir, clients=(), days=2)
         async with asyncio.timeout(20):
-            while app.servicer.peers[-1]["x509_pem_cert"] == app.servicer.peers[0]["x509_pem_cert"]:
+            while shown_to(app) != serial(tls_dir, "gateway"):
                 await stub.ListDetectors(ASKED)
-        shown = app.servicer.peers[-1]["x509_pem_cert"][0]
-        assert x509.load_pem_x509_certificate(shown).serial_number == serial(tls_dir, "gateway")
         app.servicer.go_on.set()
         assert await stream.read() is not grpc.aio.EOF
         assert await stream.code() is grpc.StatusCode.OK
@@ -274,13 +279,13 @@ async def test_a_channel_keeps_its_connection_while_the_new_certificate_is_not_a
     async with serving(tls_dir) as app, open_channel(app.address, tls=mine) as channel:
         await ask(channel)
         for half in ("crt", "key"):
-            os.replace(tmp_path / "elsewhere" / f"gateway.{half}", tls_dir / f"gateway.{half}")
+            (tmp_path / "elsewhere" / f"gateway.{half}").replace(tls_dir / f"gateway.{half}")
         for _ in range(20):
             await ask(channel)
         with (tls_dir / "ca.crt").open("ab") as bundle:
             bundle.write((tmp_path / "elsewhere" / "ca.crt").read_bytes())
         async with asyncio.timeout(20):
-            while app.servicer.peers[-1]["x509_pem_cert"] == app.servicer.peers[0]["x509_pem_cert"]:
+            while shown_to(app) != serial(tls_dir, "gateway"):
                 await ask(channel)
 
 
@@ -293,11 +298,30 @@ async def test_closing_a_channel_ends_what_goes_on_over_older_connections(tls_di
         await stub.ListDetectors(ASKED)
         renew_certificates(tls_dir, clients=(), days=2)
         async with asyncio.timeout(20):
-            while app.servicer.peers[-1]["x509_pem_cert"] == app.servicer.peers[0]["x509_pem_cert"]:
+            while shown_to(app) != serial(tls_dir, "gateway"):
                 await stub.ListDetectors(ASKED)
         await channel.close()
         async with asyncio.timeout(20):
             assert await stream.code() is grpc.StatusCode.CANCELLED
+
+
+async def test_no_call_is_lost_while_all_certificates_are_renewed_again_and_again(tls_dir, at_once):
+    async with serving(tls_dir) as app, open_channel(app.address, tls=files(tls_dir, "gateway")) as channel:
+        renewed = asyncio.Event()
+
+        async def call_until_renewed():
+            while not renewed.is_set():
+                await ask(channel)
+
+        async with asyncio.TaskGroup() as callers:
+            for _ in range(4):
+                callers.create_task(call_until_renewed())
+            for days in range(2, 7):
+                await asyncio.to_thread(renew_certificates, tls_dir, clients=(), days=days)
+                async with asyncio.timeout(20):
+                    while shown_to(app) != serial(tls_dir, "gateway"):
+                        await ask(channel)
+            renewed.set()
 
 
 async def test_reflection_is_for_the_open_loopback_unless_told_otherwise(tls_dir):
