@@ -24,15 +24,9 @@ def secured(tmp_path_factory):
         yield running, folder / "tls"
 
 
-def identity(tls, name, ca="ca"):
-    return (
-        "--tls-ca",
-        tls / f"{ca}.crt",
-        "--tls-cert",
-        tls / f"{name}.crt",
-        "--tls-key",
-        tls / f"{name}.key",
-    )
+def identity(tls, name):
+    own = ("--tls-cert", tls / f"{name}.crt", "--tls-key", tls / f"{name}.key")
+    return ("--tls-ca", tls / "ca.crt", *own)
 
 
 def test_a_known_client_gets_its_differential(secured, tmp_path):
@@ -43,18 +37,17 @@ def test_a_known_client_gets_its_differential(secured, tmp_path):
     assert json.loads(done.stdout)["fields"][0]["cells"]
 
 
-@pytest.mark.parametrize("words", [(), ("--tls-ca", "ca.crt")], ids=["plain", "without a certificate"])
-def test_a_stranger_gets_nothing_and_is_told_what_it_takes(secured, tmp_path, words):
+def test_a_stranger_gets_nothing_and_is_told_what_it_takes(secured, tmp_path):
     stack, tls = secured
-    done = run_command(stack, tls, "models", *words)
+    done = run_command(stack, tmp_path, "models", "--tls-ca", tls / "ca.crt")
     assert done.returncode == ExitCode.UNREACHABLE
-    assert "--tls-ca" in done.stderr
+    assert "--tls-cert" in done.stderr
 
 
 def test_a_client_cannot_go_round_the_gateway(secured):
     stack, tls = secured
 
-    def health(name):
+    def ask_the_detector(name):
         credentials = grpc.ssl_channel_credentials(
             (tls / "ca.crt").read_bytes(),
             (tls / f"{name}.key").read_bytes(),
@@ -62,13 +55,12 @@ def test_a_client_cannot_go_round_the_gateway(secured):
         )
         address = stack.state()["services"]["detector"]["address"]
         with grpc.secure_channel(address, credentials) as channel:
-            return (
-                health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=10).status
-            )
+            check = health_pb2_grpc.HealthStub(channel).Check
+            return check(health_pb2.HealthCheckRequest(), timeout=10).status
 
-    assert health("gateway") == health_pb2.HealthCheckResponse.SERVING
+    assert ask_the_detector("gateway") == health_pb2.HealthCheckResponse.SERVING
     with pytest.raises(grpc.RpcError) as caught:
-        health("analyzer")
+        ask_the_detector("analyzer")
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
@@ -76,6 +68,5 @@ def test_certificates_are_renewed_and_clients_added_while_it_runs(secured, tmp_p
     stack, tls = secured
     renewed = [*COMMAND, "certificates", str(tls), "--renew", "--client", "reviewer"]
     subprocess.run(renewed, check=True, capture_output=True)
-    for client in ("analyzer", "reviewer"):
-        done = run_command(stack, tmp_path, "health", *identity(tls, client))
-        assert (done.returncode, done.stderr) == (ExitCode.OK, "")
+    done = run_command(stack, tmp_path, "health", *identity(tls, "reviewer"))
+    assert (done.returncode, done.stderr) == (ExitCode.OK, "")

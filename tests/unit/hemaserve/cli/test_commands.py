@@ -10,7 +10,18 @@ from hemaserve.cli import app
 from hemaserve.cli import stack as stack_process
 from hemaserve.cli.exits import ExitCode
 
-COMMANDS = ["up", "analyze", "adapt", "profiles", "demo", "models", "health", "version", "evaluate"]
+COMMANDS = [
+    "up",
+    "analyze",
+    "adapt",
+    "profiles",
+    "demo",
+    "models",
+    "health",
+    "certificates",
+    "version",
+    "evaluate",
+]
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """Which settings of TLS go together, and who may be reached without it."""
 
+import sys
+
 import pytest
 from pydantic import ValidationError
 
@@ -7,6 +9,7 @@ from services.classifier.settings import ClassifierSettings
 from services.detector.settings import DetectorSettings
 from services.gateway.settings import GatewaySettings
 from services.runtime.addresses import is_loopback
+from services.runtime.process import read_settings
 
 OWN = {"tls_certificate": "x.crt", "tls_key": "x.key"}
 everyone = pytest.mark.parametrize("settings", [GatewaySettings, DetectorSettings, ClassifierSettings])
@@ -85,3 +88,21 @@ def test_the_gateway_calls_with_its_own_certificate_or_without_tls():
 )
 def test_reflection_is_on_where_only_this_machine_can_ask(settings, told, reflects):
     assert settings(**told).reflects is reflects
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ("--listen", "0.0.0.0:1"),
+            "error: listen is 0.0.0.0:1, which other machines can reach, without TLS",
+        ),
+        (("--workers", "900"), "error: workers: Input should be less than or equal to 64"),
+    ],
+)
+def test_wrong_settings_end_the_process_with_a_line_and_no_traceback(monkeypatch, capsys, words, said):
+    monkeypatch.setattr(sys, "argv", ["detector", *words])
+    with pytest.raises(SystemExit) as ended:
+        read_settings(DetectorSettings)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith(said)

@@ -163,10 +163,11 @@ async def test_a_server_of_another_name_is_not_believed(tls_dir):
             await ask(channel)
 
 
-async def test_one_name_stands_for_several_addresses(tls_dir):
+@pytest.mark.parametrize("name", ["", "detector"], ids=["the first address", "given"])
+async def test_one_name_stands_for_several_addresses(tls_dir, name):
     async with serving(tls_dir) as one, serving(tls_dir) as two:
-        target = f"ipv4:{one.address},{two.address}"
-        async with open_channel(target, tls=files(tls_dir, "gateway"), server_name="detector") as channel:
+        both = f"{one.address},{two.address}"
+        async with open_channel(both, tls=files(tls_dir, "gateway"), server_name=name) as channel:
             async with asyncio.timeout(20):
                 while not (one.servicer.peers and two.servicer.peers):
                     await ask(channel)
