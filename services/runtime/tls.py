@@ -86,7 +86,7 @@ class WatchedTls:
         self._metrics = metrics
         # gRPC asks from threads of its own, for several new connections at a time.
         self._lock = threading.Lock()
-        self._seen = self._look()
+        self._seen = self._told = self._look()
         self._current = load(files)
         self._tell_expiry()
 
@@ -102,20 +102,26 @@ class WatchedTls:
             seen = self._look()
             if seen == self._seen:
                 return False
-            self._seen = seen
             try:
                 new = load(self._files)
             except TlsFileError as error:
-                _log.error("tls files cannot be used, the old ones stay", why=str(error))
-                if self._metrics is not None:
-                    self._metrics.reload_failures.inc()
+                # Tried again the next time, for time alone may make them fit, and told of once.
+                if seen != self._told:
+                    self._told = seen
+                    self._tell_failure(error)
                 return False
+            self._seen = self._told = seen
             if new == self._current:
                 return False
             self._current = new
             self._tell_expiry()
         _log.info("tls files reloaded", expires=None if new.own is None else str(new.own.expires))
         return True
+
+    def _tell_failure(self, error: TlsFileError) -> None:
+        _log.error("tls files cannot be used, the old ones stay", why=str(error))
+        if self._metrics is not None:
+            self._metrics.reload_failures.inc()
 
     def _tell_expiry(self) -> None:
         if self._metrics is not None and self._current.own is not None:

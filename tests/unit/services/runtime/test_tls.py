@@ -6,6 +6,7 @@ import socket
 import ssl
 import urllib.request
 from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
 
 import grpc
 import grpc.aio
@@ -20,7 +21,7 @@ from structlog.testing import capture_logs
 from hemaserve import certificates
 from hemaserve.certificates import make_certificates, renew_certificates
 from hemaserve.v1 import detector_pb2, detector_pb2_grpc
-from services.runtime import renewing
+from services.runtime import renewing, tls
 from services.runtime.remote import open_channel
 from services.runtime.server import running
 from services.runtime.settings import ServiceSettings
@@ -174,7 +175,7 @@ async def test_one_name_stands_for_several_addresses(tls_dir, name):
 
 
 async def test_an_expired_client_is_refused(tls_dir, monkeypatch):
-    monkeypatch.setattr(certificates, "_CLOCK_SKEW", certificates.timedelta(days=2))
+    monkeypatch.setattr(certificates, "_CLOCK_SKEW", timedelta(days=2))
     renew_certificates(tls_dir, clients=(), days=-1)  # ended yesterday
     expired = {path.name: path.read_bytes() for path in tls_dir.glob("gateway.*")}
     renew_certificates(tls_dir, clients=(), days=1)
@@ -191,7 +192,7 @@ async def test_an_expired_client_is_refused(tls_dir, monkeypatch):
 
 
 async def test_an_expired_server_is_not_believed(tls_dir, monkeypatch):
-    monkeypatch.setattr(certificates, "_CLOCK_SKEW", certificates.timedelta(days=2))
+    monkeypatch.setattr(certificates, "_CLOCK_SKEW", timedelta(days=2))
     renew_certificates(tls_dir, clients=(), days=-1)
     expired = [((tls_dir / "detector.key").read_bytes(), (tls_dir / "detector.crt").read_bytes())]
     renew_certificates(tls_dir, clients=(), days=1)
@@ -377,7 +378,7 @@ def _other_key(folder):
     ids=["absent", "empty ca", "no certificate", "no key", "encrypted", "another's key", "expired"],
 )
 def test_files_that_cannot_be_used_are_told_of_by_name(tls_dir, monkeypatch, spoil, said):
-    monkeypatch.setattr(certificates, "_CLOCK_SKEW", certificates.timedelta(days=2))
+    monkeypatch.setattr(certificates, "_CLOCK_SKEW", timedelta(days=2))
     spoil(tls_dir)
     with pytest.raises(TlsFileError, match=said):
         load(files(tls_dir, "detector"))
@@ -387,6 +388,21 @@ def test_files_that_were_only_touched_are_no_change(tls_dir):
     watched = WatchedTls(files(tls_dir, "detector"))
     os.utime(tls_dir / "detector.crt", (1, 1))
     assert not watched.refresh()
+
+
+def test_a_certificate_that_is_not_valid_yet_is_taken_up_when_it_is(tls_dir, monkeypatch):
+    watched = WatchedTls(files(tls_dir, "detector"))
+    monkeypatch.setattr(certificates, "_CLOCK_SKEW", timedelta(hours=-1))
+    renew_certificates(tls_dir, clients=(), days=1)
+    assert [watched.refresh(), watched.refresh()] == [False, False]
+
+    class InTwoHours(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return datetime.now(tz) + timedelta(hours=2)
+
+    monkeypatch.setattr(tls, "datetime", InTwoHours)
+    assert [watched.refresh(), watched.refresh()] == [True, False]
 
 
 def test_a_service_does_not_start_with_files_that_cannot_be_used(tls_dir):
