@@ -27,7 +27,7 @@ def replicas(address: str) -> tuple[str, ...]:
     Raises:
         AddressError: it is malformed.
     """
-    if address.startswith(_DNS):
+    if of_a_name(address):
         return (_checked(address, address.removeprefix(_DNS)),)
     parts = tuple(part.strip() for part in address.split(","))
     for part in parts:
@@ -39,9 +39,14 @@ def replicas(address: str) -> tuple[str, ...]:
     return parts
 
 
+def of_a_name(address: str) -> bool:
+    """Whether an address stands for all addresses that a name has, and these may change."""
+    return address.startswith(_DNS)
+
+
 def may_have_replicas(address: str) -> bool:
     """Whether an address can lead to more than one replica."""
-    return address.startswith(_DNS) or len(replicas(address)) > 1
+    return of_a_name(address) or len(replicas(address)) > 1
 
 
 def target(address: str) -> str:

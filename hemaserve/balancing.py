@@ -4,7 +4,7 @@ All of it is gRPC's own, as its service config says it: https://github.com/grpc/
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from hemaserve.addresses import replicas
@@ -38,14 +38,17 @@ _RETRY: Final = {
     "initialBackoff": "0.1s",
     "maxBackoff": "2s",
     "backoffMultiplier": 2,
-    "retryableStatusCodes": ["UNAVAILABLE"],
 }
 # When most calls fail, retries only add to the trouble: below half of the tokens there are none.
 _BUDGET: Final = {"maxTokens": 20, "tokenRatio": 0.2}
 
 
 def options(
-    address: str, *, repeatable: Iterable[Mapping[str, str]], max_message_bytes: int
+    address: str,
+    *,
+    repeatable: Iterable[Mapping[str, str]],
+    max_message_bytes: int,
+    retry_on: Sequence[str] = ("UNAVAILABLE",),
 ) -> list[tuple[str, Any]]:
     """The options of a channel to a service, whether it has one replica or several.
 
@@ -54,10 +57,13 @@ def options(
         repeatable: names of the calls that gRPC repeats when they find no replica or break before anything of their
             answer came: `{"service": ..., "method": ...}`, or without a method for all of a service, or empty for all.
         max_message_bytes: largest message either way; -1 for no limit.
+        retry_on: the codes with which such a call is repeated.
     """
     config: dict[str, Any] = {"loadBalancingConfig": [_POLICY], "retryThrottling": _BUDGET}
     if names := [dict(name) for name in repeatable]:
-        config["methodConfig"] = [{"name": names, "retryPolicy": _RETRY}]
+        config["methodConfig"] = [
+            {"name": names, "retryPolicy": _RETRY | {"retryableStatusCodes": list(retry_on)}}
+        ]
     options: list[tuple[str, Any]] = [
         ("grpc.max_send_message_length", max_message_bytes),
         ("grpc.max_receive_message_length", max_message_bytes),

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from hemaserve.cells import Kind
+from hemaserve.errors import NotFound, Unavailable
 from hemaserve.geometry import FloatArray, Tile
 from hemaserve.imaging import Letterbox, RgbImage, letterbox
 from services.detector.models import INPUT, OUTPUT, DetectionModel
@@ -73,9 +74,13 @@ class Network:
         deadline: Deadline,
     ) -> list[Candidates]:
         squares, ways_back = await self._workers.run(_squares, image, pieces, model.input_px)
-        answer = await self._triton.infer(
-            model.name, {INPUT: squares}, [OUTPUT], timeout_s=deadline.remaining_s()
-        )
+        try:
+            answer = await self._triton.infer(
+                model.name, {INPUT: squares}, [OUTPUT], timeout_s=deadline.remaining_s()
+            )
+        except NotFound:
+            # It was there a moment ago, so this is no mistake of the caller's.
+            raise Unavailable(f"detection model {model.name} is not loaded at the moment") from None
         return await self._workers.run(_read, answer[OUTPUT], pieces, ways_back, model, thresholds)
 
 

@@ -16,6 +16,7 @@ from hemaserve.v1 import cells_pb2, classifier_pb2, classifier_pb2_grpc
 from services.gateway.downstream import call_metadata
 from services.runtime.errors import from_status
 from services.runtime.remote import Deadline, remote_errors
+from services.runtime.repeating import RetryBudget
 
 _NAME = "classifier"
 
@@ -82,6 +83,7 @@ class CellStream(Generic[_Response]):
         call: the call.
         request: makes a request of some cells.
         paths: what the caller's own request calls our request's fields, for errors.
+        budget: told how the call ends.
     """
 
     def __init__(
@@ -89,10 +91,12 @@ class CellStream(Generic[_Response]):
         call: Any,
         request: Callable[[Sequence[classifier_pb2.CellToClassify]], Message],
         paths: Mapping[str, str],
+        budget: RetryBudget,
     ) -> None:
         self._call = call
         self._request = request
         self._paths = paths
+        self._budget = budget
         self._unanswered: deque[str] = deque()
 
     async def send(self, cells: Sequence[classifier_pb2.CellToClassify]) -> None:
@@ -113,7 +117,7 @@ class CellStream(Generic[_Response]):
             DomainError: as the classifier gave it, or because it cannot be reached in time.
             Internal: it left cells out, or answered for others than it was sent.
         """
-        with self._errors():
+        with self._budget.told(), self._errors():
             async for response in self._call:
                 for cell in response.cells:
                     self._check_off(cell.cell_id)
@@ -149,10 +153,15 @@ def _errors(paths: Mapping[str, str]) -> Iterator[None]:
 
 
 class ClassifierClient:
-    """Calls of the classifier; its errors come out as domain errors."""
+    """Calls of the classifier; its errors come out as domain errors.
+
+    Attributes:
+        budget: for repeating what broke in the middle; gRPC repeats what broke before.
+    """
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._stub = classifier_pb2_grpc.ClassifierServiceStub(channel)
+        self.budget = RetryBudget()
 
     @asynccontextmanager
     async def stream(
@@ -176,7 +185,7 @@ class ClassifierClient:
             return classifier_pb2.ClassifyRequest(model=model, cells=cells, site_profile=site_profile)
 
         try:
-            yield CellStream(call, request, paths)
+            yield CellStream(call, request, paths, self.budget)
         finally:
             call.cancel()
 
@@ -191,7 +200,7 @@ class ClassifierClient:
             return classifier_pb2.ScreenCellsRequest(cells=cells)
 
         try:
-            yield CellStream(call, request, {})
+            yield CellStream(call, request, {}, self.budget)
         finally:
             call.cancel()
 

@@ -12,6 +12,7 @@ from services.gateway.located_cells import CellCutter, CutCell, LocatedCell, Ref
 from services.gateway.models import CropShape, ModelDirectory
 from services.gateway.provenance import merge_provenances
 from services.runtime.remote import Deadline
+from services.runtime.repeating import repeated
 from services.runtime.tasks import task_group
 
 Outcome = cells_pb2.Classification | DomainError
@@ -64,22 +65,40 @@ class CellNaming:
             for index, cell in enumerate(cut)
             if not isinstance(cell, DomainError)
         ]
-        provenances: list[cells_pb2.Provenance] = []
+        provenance = cells_pb2.Provenance()
         if crops:
-            async with (
-                self._classifier.stream(
-                    model=model, site_profile=site_profile, deadline=deadline, priority=priority, paths={}
-                ) as stream,
-                task_group() as group,
-            ):
-                group.create_task(_send_all(stream, crops))
-                async for response in stream.answers():
-                    provenances.append(response.provenance)
-                    outcomes |= {int(cell.cell_id): _outcome(cell) for cell in response.cells}
+
+            async def attempt() -> tuple[dict[int, Outcome], cells_pb2.Provenance]:
+                return await self._named(crops, model, site_profile, deadline, priority)
+
+            named, provenance = await repeated(attempt, budgets=[self._classifier.budget], deadline=deadline)
+            outcomes |= named
         return NamedCells(
-            outcomes=tuple(outcomes[index] for index in range(len(cells))),
-            provenance=merge_provenances(provenances),
+            outcomes=tuple(outcomes[index] for index in range(len(cells))), provenance=provenance
         )
+
+    async def _named(
+        self,
+        crops: Sequence[classifier_pb2.CellToClassify],
+        model: str,
+        site_profile: str,
+        deadline: Deadline,
+        priority: Priority,
+    ) -> tuple[dict[int, Outcome], cells_pb2.Provenance]:
+        """What the classifier says of crops, by their numbers."""
+        outcomes: dict[int, Outcome] = {}
+        provenances: list[cells_pb2.Provenance] = []
+        async with (
+            self._classifier.stream(
+                model=model, site_profile=site_profile, deadline=deadline, priority=priority, paths={}
+            ) as stream,
+            task_group() as group,
+        ):
+            group.create_task(_send_all(stream, crops))
+            async for response in stream.answers():
+                provenances.append(response.provenance)
+                outcomes |= {int(cell.cell_id): _outcome(cell) for cell in response.cells}
+        return outcomes, merge_provenances(provenances)
 
     async def _cut(self, cell: LocatedCell | RefusedCell, shape: CropShape) -> CutCell | InvalidArgument:
         try:

@@ -13,6 +13,7 @@ from services.gateway.detector import DetectorClient
 from services.gateway.orders import FieldOrder
 from services.gateway.provenance import merge_provenances
 from services.runtime.remote import Deadline
+from services.runtime.repeating import repeated
 from services.runtime.translate import kind_to_proto
 
 _REQUEST_PATHS: Final = {
@@ -79,6 +80,16 @@ async def detect_cells(
         crop_encoding=cells_pb2.CropEncoding.Value(f"CROP_ENCODING_{options.crop_encoding.name}"),
         score_threshold=options.score_threshold,
     )
+
+    async def attempt() -> FoundCells:
+        return await _found(request, detector, deadline=deadline, priority=priority)
+
+    return await repeated(attempt, budgets=[detector.budget], deadline=deadline)
+
+
+async def _found(
+    request: detector_pb2.DetectRequest, detector: DetectorClient, *, deadline: Deadline, priority: Priority
+) -> FoundCells:
     info: detector_pb2.FieldInfo | None = None
     detections: list[cells_pb2.Detection] = []
     crops: list[cells_pb2.Crop] = []

@@ -9,15 +9,21 @@ from hemaserve.results import Priority
 from hemaserve.v1 import cells_pb2, detector_pb2, detector_pb2_grpc
 from services.gateway.downstream import call_metadata
 from services.runtime.remote import Deadline, remote_errors
+from services.runtime.repeating import RetryBudget
 
 _NAME = "detector"
 
 
 class DetectorClient:
-    """Calls of the detector; its errors come out as domain errors."""
+    """Calls of the detector; its errors come out as domain errors.
+
+    Attributes:
+        budget: for repeating what broke in the middle; gRPC repeats what broke before.
+    """
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._stub = detector_pb2_grpc.DetectorServiceStub(channel)
+        self.budget = RetryBudget()
 
     async def detect(
         self,
@@ -37,7 +43,7 @@ class DetectorClient:
         """
         call = self._stub.Detect(request, timeout=deadline.remaining_s(), metadata=call_metadata(priority))
         try:
-            with remote_errors(_NAME):
+            with self.budget.told(), remote_errors(_NAME):
                 async for response in call:
                     yield response
         except InvalidArgument as error:

@@ -17,6 +17,7 @@ from services.gateway.models import CropShape, ModelDirectory
 from services.gateway.orders import AnalyzeOptions, FieldOrder
 from services.gateway.provenance import merge_provenances
 from services.runtime.remote import Deadline
+from services.runtime.repeating import repeated
 from services.runtime.tasks import task_group
 from services.runtime.translate import kind_from_proto, kind_to_proto
 
@@ -97,11 +98,22 @@ class FieldPipeline:
     ) -> FieldAnalysis:
         """Find the field's cells, name those of the kinds asked for, and screen it where asked for.
 
-        A field without cells is a result.
+        A field without cells is a result. When a replica of a service is lost in the middle, the whole field is
+        analysed again, so that all that is said of it is of one piece.
 
         Raises:
             DomainError: it could not be done; no cell, and no screen, is ever left out silently.
         """
+
+        async def attempt() -> FieldAnalysis:
+            return await self._attempt(field, options, deadline=deadline, priority=priority)
+
+        budgets = (self._detector.budget, self._classifier.budget)
+        return await repeated(attempt, budgets=budgets, deadline=deadline)
+
+    async def _attempt(
+        self, field: FieldOrder, options: AnalyzeOptions, *, deadline: Deadline, priority: Priority
+    ) -> FieldAnalysis:
         shape = await self._models.crop_shape(
             options.model, field="options.model", timeout_s=deadline.remaining_s()
         )

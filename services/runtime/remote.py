@@ -71,13 +71,17 @@ class Deadline:
     def __init__(self, timeout_s: float) -> None:
         self._at = time.monotonic() + timeout_s
 
+    def left_s(self) -> float:
+        """Seconds left; less than 0 when it has passed."""
+        return self._at - time.monotonic()
+
     def remaining_s(self) -> float:
         """Seconds left.
 
         Raises:
             DeadlineExceeded: none are.
         """
-        left = self._at - time.monotonic()
+        left = self.left_s()
         if left <= 0:
             raise DeadlineExceeded("the deadline passed before the work was done")
         return left

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
+import math
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
-import grpc
 import numpy.typing as npt
 import structlog
 from tritonclient.grpc import InferInput, InferRequestedOutput, model_config_pb2
-from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
-from hemaserve import balancing
-from hemaserve.addresses import target
-from hemaserve.errors import (
-    DeadlineExceeded,
-    DomainError,
-    Internal,
-    NotFound,
-    ResourceExhausted,
-    Unavailable,
-)
+from hemaserve.errors import DeadlineExceeded, DomainError, Internal, NotFound, Unavailable
+from services.runtime.remote import Deadline
+from services.runtime.repeating import RetryBudget, repeated
+from services.triton.errors import domain_errors
 from services.triton.loading import LoadPolicy, ModelLoader
+from services.triton.replicas import Replicas, answers_of, any_of, connect
 
 Array = npt.NDArray[Any]
 
@@ -34,12 +30,6 @@ _log = structlog.get_logger(__name__)
 
 CHECK_TIMEOUT_S = 5.0
 """For calls about models and readiness, which Triton answers from memory."""
-
-_REPEATABLE = [
-    # An inference changes nothing; everything else but loading and unloading only asks.
-    {"service": "inference.GRPCInferenceService", "method": method}
-    for method in ("ModelInfer", "ModelConfig", "ModelMetadata", "RepositoryIndex")
-]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +107,12 @@ class TritonClient:
 
     def __init__(self, address: str, loads: LoadPolicy = LoadPolicy()) -> None:
         self.address = address
-        self._client: Any = _connect(address)
-        self._loader = ModelLoader(loads, self._repository, self.ready, self._load)
+        self._client: Any = connect(address)
+        self._replicas = Replicas(address, self._client)
+        self._loads = loads
+        self._budget = RetryBudget()
+        self._loading: asyncio.Task[None] | None = None
+        self._loader = ModelLoader(loads, self._repository, self._ready_everywhere, self._load)
 
     async def __aenter__(self) -> Self:
         return self
@@ -129,7 +123,8 @@ class TritonClient:
         await self.close()
 
     async def close(self) -> None:
-        """Closes the channel; calls in flight are cancelled."""
+        """Closes the channels; calls in flight are cancelled."""
+        await self._replicas.close()
         await self._client.close()
 
     async def infer(
@@ -160,9 +155,39 @@ class TritonClient:
         """
         if timeout_s is not None and timeout_s <= 0:
             raise DeadlineExceeded("the deadline passed before the network was asked")
+        deadline = Deadline(math.inf if timeout_s is None else timeout_s)
+
+        async def attempt() -> dict[str, Array]:
+            with self._budget.told():
+                return await self._infer(model, inputs, outputs, deadline, priority, headers)
+
+        # Not by gRPC: to it a full queue looks like a replica that is away.
+        repeat = functools.partial(repeated, attempt, budgets=[self._budget], deadline=deadline)
+        try:
+            return await repeat()
+        except NotFound:
+            # A Triton that was started again has only what it loads by itself, and one that stops has nothing.
+            if await self._replicas.several():
+                self._load_soon(model)
+                return await repeat(when=(Unavailable, NotFound))
+            if not self._loads.on_request or not await self._load_within(model, deadline):
+                raise
+            return await attempt()
+
+    async def _infer(
+        self,
+        model: str,
+        inputs: Mapping[str, Array],
+        outputs: Sequence[str],
+        deadline: Deadline,
+        priority: int,
+        headers: Mapping[str, str] | None,
+    ) -> dict[str, Array]:
+        left_s = deadline.remaining_s()
+        timeout_s = None if math.isinf(left_s) else left_s
         # No await between these two lines and the call: a deadline is relative, and Triton gets the same one.
         timeout_us = None if timeout_s is None else max(1, int(timeout_s * 1e6))
-        async with _domain_errors("infer", model):
+        async with domain_errors("infer", model):
             result = await self._client.infer(
                 model,
                 [_input(name, array) for name, array in inputs.items()],
@@ -181,22 +206,18 @@ class TritonClient:
 
     async def server_ready(self, timeout_s: float = CHECK_TIMEOUT_S) -> bool:
         """Whether Triton answers that it is ready. Never raises a domain error; no answer means no."""
-        try:
-            return bool(await self._client.is_server_ready(client_timeout=timeout_s))
-        except InferenceServerException:
-            return False
+        each = await self._replicas.each()
+        return await any_of(_says_yes(one.is_server_ready(client_timeout=timeout_s)) for one in each)
 
     async def ready(self, model: str, timeout_s: float = CHECK_TIMEOUT_S) -> bool:
-        """Whether ``model`` is loaded and answers. Never raises a domain error; no answer means no."""
-        try:
-            return bool(await self._client.is_model_ready(model, client_timeout=timeout_s))
-        except InferenceServerException:
-            return False
+        """Whether ``model`` is loaded and answers, on one replica at least. No answer means no, and no error."""
+        each = await self._replicas.each()
+        return await any_of(_says_yes(one.is_model_ready(model, client_timeout=timeout_s)) for one in each)
 
     async def model_config(self, model: str, timeout_s: float = CHECK_TIMEOUT_S) -> ModelDescription:
         """What Triton knows of a loaded model."""
         deadline = time.monotonic() + timeout_s
-        async with _domain_errors("model_config", model):
+        async with domain_errors("model_config", model):
             config = (await self._client.get_model_config(model, client_timeout=timeout_s)).config
             left_s = max(0.001, deadline - time.monotonic())
             metadata = await self._client.get_model_metadata(model, client_timeout=left_s)
@@ -214,11 +235,24 @@ class TritonClient:
         )
 
     async def model_states(self, timeout_s: float = CHECK_TIMEOUT_S) -> list[ModelState]:
-        """Every model and version of the repository, loaded or not, in order of name and version."""
-        async with _domain_errors("models", ""):
-            index = await self._client.get_model_repository_index(client_timeout=timeout_s)
-        states = [ModelState(m.name, m.version, m.state == "READY", m.reason) for m in index.models]
-        return sorted(states, key=lambda state: (state.name, state.version))
+        """Every model and version of the repository, loaded or not, in order of name and version.
+
+        One that is ready on any replica is ready: a replica that starts or stops does not have the others' models.
+        """
+        each = await self._replicas.each()
+        async with domain_errors("models", ""):
+            indexes = await answers_of(
+                one.get_model_repository_index(client_timeout=timeout_s) for one in each
+            )
+        states: dict[tuple[str, str], ModelState] = {}
+        for model in (model for index in indexes for model in index.models):
+            state = ModelState(model.name, model.version, model.state == "READY", model.reason)
+            known = states.setdefault((state.name, state.version), state)
+            if state.ready and not known.ready:
+                states[state.name, state.version] = state
+        # Where one replica has loaded it, another's entry without a version says nothing.
+        loaded = {name for (name, _), state in states.items() if state.ready}
+        return [state for (name, version), state in sorted(states.items()) if version or name not in loaded]
 
     async def load(self, model: str) -> bool:
         """Loads a model of the repository, for whoever names one that Triton did not load at its start.
@@ -233,20 +267,51 @@ class TritonClient:
         """
         return await self._loader.load(model)
 
+    async def _load_within(self, model: str, deadline: Deadline) -> bool:
+        left_s = deadline.remaining_s()
+        try:
+            return await asyncio.wait_for(self.load(model), None if math.isinf(left_s) else left_s)
+        except TimeoutError:
+            raise DeadlineExceeded("the deadline passed while the network was loaded") from None
+
+    def _load_soon(self, model: str) -> None:
+        if self._loads.on_request and self._loading is None:
+            self._loading = asyncio.create_task(self._load_quietly(model))
+
+    async def _load_quietly(self, model: str) -> None:
+        try:
+            with suppress(DomainError):  # who asks next learns of it
+                await self.load(model)
+        finally:
+            self._loading = None
+
     async def _repository(self) -> set[str]:
         return {state.name for state in await self.model_states()}
 
+    async def _ready_everywhere(self, model: str) -> bool:
+        each = await self._replicas.each()
+        asked = (_says_yes(one.is_model_ready(model, client_timeout=CHECK_TIMEOUT_S)) for one in each)
+        return all(await asyncio.gather(*asked))
+
     async def _load(self, model: str, timeout_s: float) -> None:
-        await self._client.load_model(model, client_timeout=timeout_s)
+        each = await self._replicas.each()
+        await answers_of(_load_where_not_ready(one, model, timeout_s) for one in each)
 
     async def models(self, timeout_s: float = CHECK_TIMEOUT_S) -> list[str]:
         """Names of the models that are ready, in order."""
         return sorted({state.name for state in await self.model_states(timeout_s) if state.ready})
 
 
-def _connect(address: str) -> Any:
-    options = balancing.options(address, repeatable=_REPEATABLE, max_message_bytes=-1)
-    return InferenceServerClient(target(address), channel_args=options)
+async def _load_where_not_ready(replica: Any, model: str, timeout_s: float) -> None:
+    if not await _says_yes(replica.is_model_ready(model, client_timeout=CHECK_TIMEOUT_S)):
+        await replica.load_model(model, client_timeout=timeout_s)
+
+
+async def _says_yes(answer: Awaitable[bool]) -> bool:
+    try:
+        return bool(await answer)
+    except InferenceServerException:
+        return False
 
 
 def _input(name: str, array: Array) -> InferInput:
@@ -258,38 +323,3 @@ def _input(name: str, array: Array) -> InferInput:
 def _tensor(entry: Any) -> TensorDescription:
     data_type = model_config_pb2.DataType.Name(entry.data_type).removeprefix("TYPE_")
     return TensorDescription(entry.name, data_type, tuple(entry.dims))
-
-
-@asynccontextmanager
-async def _domain_errors(call: str, model: str) -> AsyncIterator[None]:
-    """Turns what tritonclient raises into domain errors, and logs Triton's words, which callers never see."""
-    try:
-        yield
-    except InferenceServerException as error:
-        domain_error = _domain_error(str(error.status() or ""), error.message() or "")
-        level = "error" if isinstance(domain_error, Internal) else "warning"
-        getattr(_log, level)(
-            "triton_call_failed", call=call, model=model, status=error.status(), message=error.message()
-        )
-        raise domain_error from error
-
-
-def _domain_error(status: str, message: str) -> DomainError:
-    """The domain error for a status such as ``StatusCode.UNAVAILABLE`` and Triton's message with it.
-
-    Triton has one status for several things, and only its message tells them apart.
-    """
-    code = status.removeprefix("StatusCode.")
-    if "Exceeds maximum queue size" in message:
-        return ResourceExhausted("the network's queue is full")
-    if code == grpc.StatusCode.DEADLINE_EXCEEDED.name or "Request timeout expired" in message:
-        return DeadlineExceeded("the deadline passed while the network was at work")
-    if code == grpc.StatusCode.NOT_FOUND.name:
-        return NotFound("no such network is loaded", reason="MODEL_NOT_FOUND")
-    # CANCELLED reaches us only when Triton drops a request of its own accord: a cancelled task raises CancelledError.
-    if (
-        code in (grpc.StatusCode.UNAVAILABLE.name, grpc.StatusCode.CANCELLED.name)
-        or "Stub process" in message
-    ):
-        return Unavailable("the networks are not available at the moment", reason="TRITON_UNAVAILABLE")
-    return Internal("a network failed")

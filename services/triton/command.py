@@ -86,6 +86,8 @@ def command_line(
         f"--backend-config=python,shm-region-prefix-name={server_id}",
         f"--grpc-address={HOST}",
         f"--grpc-port={ports.grpc}",
+        # Its clients ask whether it is alive while they wait for an answer, see hemaserve/balancing.py.
+        "--grpc-http2-min-recv-ping-interval-without-data=1000",
         f"--http-address={HOST}",
         f"--http-port={ports.http}",
         f"--metrics-address={HOST}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hemaserve import errors
-from services.triton.client import _domain_error
+from services.triton.errors import domain_error
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,6 @@ from services.triton.client import _domain_error
     ],
 )
 def test_a_status_is_one_domain_error_and_its_words_stay_here(status, message, kind) -> None:
-    error = _domain_error(status, message)
+    error = domain_error(status, message)
     assert type(error) is kind
     assert not message or message not in error.message

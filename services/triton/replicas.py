@@ -1,0 +1,97 @@
+"""Each replica of Triton by itself: for what concerns every one of them, such as loading a model."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Coroutine, Iterable
+from typing import Any
+
+from tritonclient.grpc.aio import InferenceServerClient
+
+from hemaserve import balancing
+from hemaserve.addresses import may_have_replicas, of_a_name, replicas, target
+
+_REPEATABLE = [
+    # They only ask. An inference could be repeated too, but see `TritonClient.infer`.
+    {"service": "inference.GRPCInferenceService", "method": method}
+    for method in ("ModelConfig", "ModelMetadata", "RepositoryIndex")
+]
+
+_RETRY_ON = ("UNAVAILABLE", "NOT_FOUND")
+"""A replica that starts or stops does not know the models that the others have."""
+
+
+def connect(address: str) -> Any:
+    """A client of Triton, of one replica or several; see :mod:`hemaserve.addresses`."""
+    retry_on = _RETRY_ON if may_have_replicas(address) else _RETRY_ON[:1]
+    options = balancing.options(address, repeatable=_REPEATABLE, max_message_bytes=-1, retry_on=retry_on)
+    return InferenceServerClient(target(address), channel_args=options)
+
+
+class Replicas:
+    """A client for each replica.
+
+    Args:
+        address: of all of them.
+        together: the client that spreads its calls over them.
+    """
+
+    def __init__(self, address: str, together: Any) -> None:
+        self._address = address
+        self._clients: dict[str, Any] = {}
+        if not of_a_name(address):
+            several = replicas(address)
+            self._clients = (
+                {several[0]: together} if len(several) == 1 else {each: connect(each) for each in several}
+            )
+        self._together = together
+
+    async def each(self) -> list[Any]:
+        """The clients, in the order of their addresses; those of a name as it resolves now.
+
+        A name that cannot be resolved leaves the client of all.
+        """
+        if not of_a_name(self._address):
+            return list(self._clients.values())
+        host, _, port = replicas(self._address)[0].rpartition(":")
+        try:
+            found = await asyncio.get_running_loop().getaddrinfo(host, int(port), type=socket.SOCK_STREAM)
+        except OSError:
+            return [self._together]
+        for address in {entry[4][0] for entry in found}:
+            written = f"[{address}]:{port}" if ":" in str(address) else f"{address}:{port}"
+            if written not in self._clients:
+                self._clients[written] = connect(written)
+        return list(self._clients.values())
+
+    async def several(self) -> bool:
+        """Whether there is more than one."""
+        return len(await self.each()) > 1
+
+    async def close(self) -> None:
+        """Closes their channels."""
+        for client in self._clients.values():
+            await client.close()
+
+
+async def any_of(questions: Iterable[Coroutine[Any, Any, bool]]) -> bool:
+    """Whether one of the questions is answered with yes; does not wait for the others then."""
+    asked = [asyncio.create_task(question) for question in questions]
+    try:
+        for answer in asyncio.as_completed(asked):
+            if await answer:
+                return True
+        return False
+    finally:
+        for task in asked:
+            task.cancel()
+
+
+async def answers_of(questions: Iterable[Coroutine[Any, Any, Any]]) -> list[Any]:
+    """The answers of those who answer; the first one's error when nobody does."""
+    asked = await asyncio.gather(*questions, return_exceptions=True)
+    answers = [answer for answer in asked if not isinstance(answer, BaseException)]
+    if not answers:
+        raise next(answer for answer in asked if isinstance(answer, BaseException))
+    return answers
