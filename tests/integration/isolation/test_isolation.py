@@ -103,11 +103,12 @@ def fits(order, error):
 async def test_every_answered_row_is_of_its_own_crop(way, model, plan):
     outcomes = await carry_out(way, model, plan)
     assert strangers(rows_of(outcomes)) == {}
-    assert [
-        (order, error)
+    unfit = [
+        f"{order}: {error!r}"
         for order, error in outcomes
         if isinstance(error, BaseException) and not fits(order, error)
-    ] == []
+    ]
+    assert unfit == []
 
 
 async def test_requests_do_share_batches(way, tagged_triton, metric):
@@ -120,7 +121,7 @@ async def test_requests_do_share_batches(way, tagged_triton, metric):
     outcomes = await carry_out(way, TAGGED, plan)
     assert strangers(rows_of(outcomes)) == {}
     requests, executions = np.subtract(figures(), before)
-    assert requests == 8 * CLIENTS
+    assert requests >= 8 * CLIENTS  # what was cancelled before may still be on its way
     assert executions < requests * 3 / 4
 
 
