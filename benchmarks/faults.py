@@ -12,8 +12,8 @@ is not the sum of its fields. Single calls may fail with UNAVAILABLE, RESOURCE_E
 counted; any other error is forbidden. Exit status 1 when anything was lost, duplicated, mixed up or forbidden.
 
 Two recovery times are measured from the moment of each fault: until the first call that began after it was answered,
-which is what callers feel, and until every process said SERVING again for two seconds, the fault's own length
-included.
+which is what callers feel, and until what was hit says SERVING again and goes on to for two seconds, the fault's own
+length included.
 """
 
 import argparse
@@ -56,7 +56,7 @@ class Fault:
         side: the number of the replica.
         target: to what.
         began: when.
-        whole: when all was well again.
+        whole: when what was hit was well again.
     """
 
     kind: str
@@ -110,7 +110,7 @@ class Campaign:
         self._sides[fault.side] += 1
         try:
             await KINDS[fault.kind](target, began)
-            fault.whole = await self._whole()
+            fault.whole = await self._whole(fault.target)
         except LookupError:
             return  # what was to be hit is gone already
         finally:
@@ -120,13 +120,13 @@ class Campaign:
         else:
             self._say(fault, f"well again after {fault.whole - fault.began:.1f} s")
 
-    async def _whole(self) -> float | None:
-        """When all processes were well, and stayed so."""
+    async def _whole(self, target: str) -> float | None:
+        """When all parts that the target names were well, and stayed so."""
         deadline = time.monotonic() + RECOVERY_TIMEOUT_S
         since: float | None = None
         while time.monotonic() < deadline:
             await asyncio.sleep(POLL_S)
-            if await self._stack.unwell():
+            if any(one.label in target for one in await self._stack.unwell()):
                 since = None
                 continue
             since = since or time.monotonic()

@@ -132,8 +132,9 @@ async def _answers(call, requests):
     try:
         return [cell async for response in call for cell in response.cells]
     finally:
-        call.cancel()
+        sending.cancel()
         await asyncio.gather(sending, return_exceptions=True)
+        call.cancel()
 
 
 def _png(tag):

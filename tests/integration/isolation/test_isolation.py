@@ -95,7 +95,7 @@ def fits(order, error):
 @pytest.mark.parametrize("model", [TAGGED, TAGGED_OPENVINO, ENSEMBLE])
 @given(plan=plans)
 @settings(
-    max_examples=25,
+    max_examples=15,
     # What happens depends on timing too, so that a smaller example would show nothing.
     phases=[Phase.generate],
     suppress_health_check=[HealthCheck.too_slow],
