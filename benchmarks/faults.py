@@ -265,7 +265,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=30.0, help="how long faults strike; default: 30")
     parser.add_argument("--seed", type=int, default=1, help="of the faults and the load; default: 1")
     parser.add_argument(
-        "--every", type=float, default=7.5, metavar="S", help="mean seconds between two faults; default: 7.5"
+        "--every", type=float, default=5.0, metavar="S", help="mean seconds between two faults; default: 5"
     )
     parser.add_argument(
         "--fields-per-second",

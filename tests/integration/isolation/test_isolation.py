@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from hemaserve.broken_calls import is_failed_write
+from hemaserve.broken_calls import is_broken
 from hemaserve.errors import DeadlineExceeded, DomainError, Internal
 
 from .conftest import CLIENTS
@@ -84,7 +84,7 @@ def fits(order, error):
         case Fate.CANCELLED:
             return isinstance(error, TimeoutError)
         case Fate.EXPIRED:
-            if isinstance(error, DeadlineExceeded) or is_failed_write(error):
+            if isinstance(error, DeadlineExceeded) or is_broken(error):
                 return True
             return error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
         case Fate.POISONED:
