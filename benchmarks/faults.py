@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.answers import Sample, sample, undisturbed
+from benchmarks.claims import claim
 from benchmarks.fault_kinds import KINDS, Target
 from benchmarks.faulty_stack import FaultyStack, faulty_stack
 from benchmarks.load import Load, Tally
@@ -39,6 +40,8 @@ from benchmarks.machine import facts
 from hemaserve.client import Client
 from services.stack.settings import StackSettings
 
+BAR_FAULTS: Final = 200
+BAR_MINUTES: Final = 30
 POLL_S: Final = 0.5
 STEADY_S: Final = 2.0
 """Health that lasts this long is believed: a process that is gone is not missed at once."""
@@ -159,7 +162,38 @@ def report(faults: Sequence[Fault], tally: Tally, started: float, ended: float) 
     bins = [0] * (int((ended - started) / BIN_S) + 1)
     for at in tally.done_at:
         bins[min(max(int((at - started) / BIN_S), 0), len(bins) - 1)] += 1
+    minutes = (ended - started) / 60
+    answers = tally.fields + tally.cells
     return {
+        "claims": [
+            claim(
+                "Faults injected at random",
+                f"at least {BAR_FAULTS} over at least {BAR_MINUTES} minutes",
+                f"{len(faults)} over {minutes:.1f} minutes",
+                holds=len(faults) >= BAR_FAULTS and minutes >= BAR_MINUTES,
+            ),
+            *(
+                claim(what, "0", f"{count} of {answers} fields and cells", holds=count == 0)
+                for what, count in (
+                    ("Lost under faults", tally.lost),
+                    ("Counted or told of twice under faults", tally.duplicated),
+                    ("Mixed up under faults", tally.mixed_up),
+                )
+            ),
+            claim(
+                "Errors under faults of a kind that nobody should see",
+                "0",
+                f"{tally.forbidden}; of {sum(tally.codes.values())} single calls "
+                f"{tally.codes['OK']} were answered, the others may be repeated",
+                holds=tally.forbidden == 0,
+            ),
+            claim(
+                "Faults after which something did not recover",
+                "0",
+                str(lasting := sum(fault.whole is None for fault in faults)),
+                holds=lasting == 0,
+            ),
+        ],
         "faults": len(faults),
         "never_whole": sum(fault.whole is None for fault in faults),
         "kinds": kinds,
@@ -247,6 +281,10 @@ async def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]
         ended = time.monotonic()
     return {
         **facts(),
+        "command": (
+            f"python -m benchmarks.faults --minutes {arguments.minutes:g} --seed {arguments.seed} "
+            f"--every {arguments.every:g} --fields-per-second {arguments.fields_per_second:g}"
+        ),
         "minutes": arguments.minutes,
         "seed": arguments.seed,
         "replicas": arguments.replicas,

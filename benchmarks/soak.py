@@ -25,6 +25,7 @@ from typing import Any, Final
 import psutil
 
 from benchmarks.answers import Expected, Sample
+from benchmarks.claims import claim
 from benchmarks.faults import learn
 from benchmarks.footprint import groups, stack
 from benchmarks.load import Load, Tally
@@ -110,7 +111,22 @@ def report(looks: Sequence[Look], tally: Tally) -> dict[str, Any]:
     if not tally.sound or set(tally.codes) - {"OK"}:
         failures.append(f"not every answer was good: {dict(tally.codes)}, {tally.problems}")
     every = -(-len(looks) // MOST_POINTS)
+    answers = tally.fields + tally.cells
     return {
+        "claims": [
+            claim(
+                "Memory after warm-up, at the end of a soak",
+                f"less than {100 * LIMIT:g}% more",
+                f"{100 * grown:+.2f}% over {at_s[-1] / 60:.0f} minutes",
+                holds=grown < LIMIT,
+            ),
+            claim(
+                "Soak without a bad answer, a lasting handle or thread, or a process that ended",
+                "nothing of the kind",
+                "; ".join(failures) or f"nothing, in {answers} fields and cells",
+                holds=not failures,
+            ),
+        ],
         "looks": len(looks),
         "seconds": round(at_s[-1] - at_s[0]),
         "growth": round(grown, 5),
@@ -201,6 +217,10 @@ def measure(
         )
     return {
         **facts(),
+        "command": (
+            f"python -m benchmarks.soak --minutes {minutes:g} --profile {profile} "
+            f"--fields-per-second {fields_per_second:g}"
+        ),
         "minutes": minutes,
         "profile": profile,
         "load_fields_per_second": fields_per_second,
