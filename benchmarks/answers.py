@@ -1,12 +1,15 @@
 """What every answer must be: the fields and cells that load is made of, what an undisturbed stack says of them, and
 whether what a disturbed one says is the same."""
 
+import asyncio
 import hashlib
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+import grpc
 import numpy as np
 
 from hemaserve import synthetic
@@ -83,6 +86,22 @@ async def undisturbed(client: Client, samples: Sequence[Sample]) -> tuple[list[S
         ):
             steady.append(each)
     return steady, expected
+
+
+async def learn(
+    address: str, count: int, credentials: grpc.ChannelCredentials | None = None
+) -> tuple[list[Sample], Expected]:
+    """Samples, and what the stack says of them while nobody disturbs it."""
+    drawn = await asyncio.to_thread(lambda: [sample(seed) for seed in range(count)])
+    async with Client(address, timeout_s=120.0, credentials=credentials) as client:
+        samples, expected = await undisturbed(client, drawn)
+    if len(samples) < count / 4:
+        sys.exit(f"only {len(samples)} of {count} generated fields get the same answer twice")
+    print(
+        f"{len(samples)} of {count} generated fields get a clear answer, and the same one each time",
+        flush=True,
+    )
+    return samples, expected
 
 
 def field_problems(expected: FieldResult, found: FieldResult, sha256: str) -> list[str]:

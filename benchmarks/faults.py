@@ -19,132 +19,27 @@ length included.
 import argparse
 import asyncio
 import json
-import random
 import socket
 import statistics
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.answers import Sample, sample, undisturbed
+from benchmarks.answers import learn
+from benchmarks.campaign import Campaign, Fault
 from benchmarks.claims import claim
-from benchmarks.fault_kinds import KINDS, Target
-from benchmarks.faulty_stack import FaultyStack, faulty_stack
+from benchmarks.fault_kinds import KINDS
+from benchmarks.faulty_stack import faulty_stack
 from benchmarks.load import Load, Tally
 from benchmarks.machine import facts
-from hemaserve.client import Client
 from services.stack.settings import StackSettings
 
 BAR_FAULTS: Final = 200
 BAR_MINUTES: Final = 30
-POLL_S: Final = 0.5
-STEADY_S: Final = 2.0
-"""Health that lasts this long is believed: a process that is gone is not missed at once."""
-LEAST_GAP_S: Final = 1.0
-RECOVERY_TIMEOUT_S: Final = 180.0
 BIN_S: Final = 10
-
-
-@dataclass
-class Fault:
-    """One fault; times are on the monotonic clock, and none until it has come.
-
-    Attributes:
-        kind: what was done.
-        side: the number of the replica.
-        target: to what.
-        began: when.
-        whole: when what was hit was well again.
-    """
-
-    kind: str
-    side: int
-    target: str = ""
-    began: float = 0.0
-    whole: float | None = None
-
-
-class Campaign:
-    """Faults against a stack, one after the other and some at once."""
-
-    def __init__(self, stack: FaultyStack, tally: Tally, *, seed: int, every_s: float) -> None:
-        self.faults: list[Fault] = []
-        self._stack = stack
-        self._tally = tally
-        self._chance = random.Random(seed)
-        self._every_s = every_s
-        self._started = time.monotonic()
-        self._open: set[asyncio.Task[None]] = set()
-        self._sides: Counter[int] = Counter()
-
-    async def run(self, seconds: float) -> None:
-        """Strike for some time, then wait until all is well."""
-        while (left := self._started + seconds - time.monotonic()) > 0:
-            gap = max(self._chance.expovariate(1 / self._every_s), LEAST_GAP_S)
-            await asyncio.sleep(min(gap, left))
-            if gap < left:
-                await self._strike()
-        await asyncio.gather(*self._open)
-
-    async def _strike(self) -> None:
-        unwell = {replica.label for replica in await self._stack.unwell()}
-        replicas = self._stack.replicas()
-        sides = {one.number for one in replicas if one.label in unwell} | set(+self._sides)
-        if len(sides) > 1:
-            return
-        side = sides.pop() if sides else self._chance.choice([one.number for one in replicas])
-        well = [one for one in replicas if one.number == side and one.label not in unwell]
-        fault = Fault(self._chance.choice(list(KINDS)), side)
-        task = asyncio.create_task(self._carry_out(fault, Target(self._stack, side, well, self._chance)))
-        self._open.add(task)
-        task.add_done_callback(self._open.discard)
-
-    async def _carry_out(self, fault: Fault, target: Target) -> None:
-        def began(name: str) -> None:
-            fault.target, fault.began = name, time.monotonic()
-            self.faults.append(fault)
-            self._say(fault, "")
-
-        self._sides[fault.side] += 1
-        try:
-            await KINDS[fault.kind](target, began)
-            fault.whole = await self._whole(fault.target)
-        except LookupError:
-            return  # what was to be hit is gone already
-        finally:
-            self._sides[fault.side] -= 1
-        if fault.whole is None:
-            self._tally.note(f"{fault.kind} of {fault.target}:", ["not well again"])
-        else:
-            self._say(fault, f"well again after {fault.whole - fault.began:.1f} s")
-
-    async def _whole(self, target: str) -> float | None:
-        """When all parts that the target names were well, and stayed so."""
-        deadline = time.monotonic() + RECOVERY_TIMEOUT_S
-        since: float | None = None
-        while time.monotonic() < deadline:
-            await asyncio.sleep(POLL_S)
-            if any(one.label in target for one in await self._stack.unwell()):
-                since = None
-                continue
-            since = since or time.monotonic()
-            if time.monotonic() - since >= STEADY_S:
-                return since
-        return None
-
-    def _say(self, fault: Fault, more: str) -> None:
-        tally = self._tally
-        wrong = f"{tally.lost} lost, {tally.duplicated} duplicated, {tally.mixed_up} mixed up"
-        print(
-            f"{time.monotonic() - self._started:7.1f} s  {len(self.faults):3} {fault.kind:<22} {fault.target:<32} "
-            f"{more or f'{tally.fields} fields, {tally.cells} cells; {wrong}, {tally.forbidden} forbidden'}",
-            flush=True,
-        )
 
 
 def report(faults: Sequence[Fault], tally: Tally, started: float, ended: float) -> dict[str, Any]:
@@ -230,7 +125,7 @@ def _percentiles(values: Iterable[float | None]) -> dict[str, float]:
     return {"p50": round(statistics.median(known), 2), "p95": round(cuts[18], 2), "max": round(known[-1], 2)}
 
 
-def stack_settings(folder: Path, profile: str, replicas: int) -> StackSettings:
+def stack_settings(folder: Path, profile: str, replicas: int, *, tls: bool) -> StackSettings:
     """A stack on free ports, with its logs and its ready file in a folder."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -239,6 +134,7 @@ def stack_settings(folder: Path, profile: str, replicas: int) -> StackSettings:
         address=address,
         profile=profile,  # type: ignore[arg-type]  # parsed
         replicas=replicas,
+        tls=folder / "tls" if tls else None,
         ready_file=folder / "ready.json",
         log_dir=folder / "logs",
         # The test's own patience with a machine that is busy.
@@ -246,30 +142,17 @@ def stack_settings(folder: Path, profile: str, replicas: int) -> StackSettings:
     )
 
 
-async def learn(address: str, count: int) -> tuple[list[Sample], Any]:
-    """Samples, and what the stack says of them while nobody disturbs it."""
-    drawn = await asyncio.to_thread(lambda: [sample(seed) for seed in range(count)])
-    async with Client(address, timeout_s=120.0) as client:
-        samples, expected = await undisturbed(client, drawn)
-    if len(samples) < count / 4:
-        sys.exit(f"only {len(samples)} of {count} generated fields get the same answer twice")
-    print(
-        f"{len(samples)} of {count} generated fields get a clear answer, and the same one each time",
-        flush=True,
-    )
-    return samples, expected
-
-
 async def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Start, learn, strike, report."""
-    settings = stack_settings(folder, arguments.profile, arguments.replicas)
+    settings = stack_settings(folder, arguments.profile, arguments.replicas, tls=arguments.tls)
     async with faulty_stack(settings, lambda line: print(f"           {line}", flush=True)) as stack:
-        samples, expected = await learn(stack.address, arguments.samples)
+        samples, expected = await learn(stack.address, arguments.samples, stack.credentials)
         load = Load(
             stack.address,
             samples,
             expected,
             seed=arguments.seed,
+            credentials=stack.credentials,
             fields_per_second=arguments.fields_per_second,
         )
         started = time.monotonic()
@@ -284,11 +167,13 @@ async def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]
         "command": (
             f"python -m benchmarks.faults --minutes {arguments.minutes:g} --seed {arguments.seed} "
             f"--every {arguments.every:g} --fields-per-second {arguments.fields_per_second:g}"
+            + (" --tls" if arguments.tls else "")
         ),
         "minutes": arguments.minutes,
         "seed": arguments.seed,
         "replicas": arguments.replicas,
         "profile": arguments.profile,
+        "tls": arguments.tls,
         "every_s": arguments.every,
         "load_fields_per_second": arguments.fields_per_second,
         "samples": len(samples),
@@ -296,31 +181,39 @@ async def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--minutes", type=float, default=30.0, help="how long faults strike; default: 30")
-    parser.add_argument("--seed", type=int, default=1, help="of the faults and the load; default: 1")
-    parser.add_argument(
+def parser() -> argparse.ArgumentParser:
+    """Of the command line."""
+    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    words.add_argument("--minutes", type=float, default=30.0, help="how long faults strike; default: 30")
+    words.add_argument("--seed", type=int, default=1, help="of the faults and the load; default: 1")
+    words.add_argument(
         "--every", type=float, default=5.0, metavar="S", help="mean seconds between two faults; default: 5"
     )
-    parser.add_argument(
+    words.add_argument(
         "--fields-per-second",
         type=float,
         default=2.0,
         help="load; default: 2, which leaves room on two cores",
     )
-    parser.add_argument("--replicas", type=int, default=2, help="of each process; default: 2")
-    parser.add_argument(
+    words.add_argument("--replicas", type=int, default=2, help="of each process; default: 2")
+    words.add_argument(
         "--samples", type=int, default=48, help="different fields in the load, at most; default: 48"
     )
-    parser.add_argument(
+    words.add_argument(
         "--profile", choices=("default", "full"), default="default", help="of the stack; default: default"
     )
-    parser.add_argument("--logs", type=Path, metavar="DIR", help="keep the stack's logs there")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures as JSON")
-    arguments = parser.parse_args()
+    words.add_argument(
+        "--tls",
+        action="store_true",
+        help="between clients and services, where then any byte of a reply is changed",
+    )
+    words.add_argument("--logs", type=Path, metavar="DIR", help="keep the stack's logs there")
+    words.add_argument("--json", type=Path, metavar="FILE", help="write the figures as JSON")
+    return words
+
+
+def main() -> None:
+    arguments = parser().parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.logs or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,13 +14,18 @@ import psutil
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from benchmarks.links import Link
-from services.stack.plan import Process, plan
+from hemaserve.certificates import make_certificates
+from hemaserve.client import tls_credentials
+from hemaserve.tls_folder import SERVICES_CA
+from services.stack.child import probe_channel
+from services.stack.plan import Part, Process, plan
 from services.stack.profiles import TRITON
 from services.stack.settings import StackSettings
 from services.stack.stack import Stack
 
 GATEWAY: Final = "gateway"
 CLIENTS: Final = "clients"
+CLIENT: Final = "client"
 CHECK_TIMEOUT_S: Final = 1.0
 
 
@@ -52,12 +57,22 @@ class FaultyStack:
     Attributes:
         address: the gateways', for clients, by way of their links.
         links: by the number of the replica that is called.
+        credentials: what clients need; None without TLS.
     """
 
-    def __init__(self, address: str, links: Mapping[int, list[Link]], ready_file: Path) -> None:
+    def __init__(
+        self,
+        address: str,
+        links: Mapping[int, list[Link]],
+        credentials: grpc.ChannelCredentials | None,
+        processes: Iterable[Process],
+        ready_file: Path,
+    ) -> None:
         self.address = address
         self.links = links
+        self.credentials = credentials
         self._ready_file = ready_file
+        self._processes = {part.address: process for process in processes for part in process.parts}
         self._channels: dict[str, grpc.aio.Channel] = {}
 
     @property
@@ -68,11 +83,9 @@ class FaultyStack:
 
     def replicas(self) -> list[Replica]:
         """All parts, as they were when the last of them got ready."""
-        state = self.state
-        known = state.get("replicas") or {name: [one] for name, one in state["services"].items()}
         return [
             Replica(name, number, one["address"], one["pid"] or 0)
-            for name, each in known.items()
+            for name, each in self.state["replicas"].items()
             for number, one in enumerate(each, 1)
         ]
 
@@ -91,8 +104,7 @@ class FaultyStack:
         if not psutil.pid_exists(replica.pid):
             return False
         if replica.address not in self._channels:
-            options = (("grpc.enable_http_proxy", 0), ("grpc.max_reconnect_backoff_ms", 200))
-            self._channels[replica.address] = grpc.aio.insecure_channel(replica.address, options=options)
+            self._channels[replica.address] = probe_channel(self._processes[replica.address])
         check = health_pb2_grpc.HealthStub(self._channels[replica.address]).Check  # type: ignore[attr-defined]
         try:
             answer = await check(health_pb2.HealthCheckRequest(), timeout=CHECK_TIMEOUT_S)
@@ -103,7 +115,7 @@ class FaultyStack:
 
 @asynccontextmanager
 async def faulty_stack(settings: StackSettings, say: Callable[[str], None]) -> AsyncIterator[FaultyStack]:
-    """Run the stack inside the block. `settings.ready_file` must be set.
+    """Run the stack inside the block. `settings.ready_file` must be set; certificates for `settings.tls` are made.
 
     Raises:
         NotReady: it did not get ready, or ended by itself.
@@ -113,6 +125,7 @@ async def faulty_stack(settings: StackSettings, say: Callable[[str], None]) -> A
     links: dict[int, list[Link]] = {}
     async with contextlib.AsyncExitStack() as opened:
         address, led = await _with_links(processes, links)
+        credentials = None if settings.tls is None else _certified(settings.tls)
         for each in links.values():
             for link in each:
                 opened.push_async_callback(link.close)
@@ -122,9 +135,17 @@ async def faulty_stack(settings: StackSettings, say: Callable[[str], None]) -> A
             done, _ = await asyncio.wait({running}, timeout=0.1)
             if done:
                 running.result()
-        stack = FaultyStack(address, links, settings.ready_file)
+        stack = FaultyStack(address, links, credentials, processes, settings.ready_file)
         opened.push_async_callback(stack.close)
         yield stack
+
+
+def _certified(folder: Path) -> grpc.ChannelCredentials:
+    """Make certificates, and what a client needs."""
+    make_certificates(folder, clients=(CLIENT,), days=2, force=True)
+    return tls_credentials(
+        ca=folder / f"{SERVICES_CA}.crt", certificate=folder / f"{CLIENT}.crt", key=folder / f"{CLIENT}.key"
+    )
 
 
 async def _stopped(running: "asyncio.Task[None]") -> None:
@@ -134,32 +155,32 @@ async def _stopped(running: "asyncio.Task[None]") -> None:
 
 
 async def _with_links(
-    processes: Iterable[Process], links: dict[int, list[Link]]
+    processes: Sequence[Process], links: dict[int, list[Link]]
 ) -> tuple[str, list[Process]]:
     """The same processes, told of links in place of each other; and the links' address for clients."""
-    numbers: dict[str, tuple[str, int]] = {}
-    for process in processes:
-        for part in process.parts:
-            seen = sum(name == part.name for name, _ in numbers.values())
-            numbers[part.address] = (part.name, seen + 1)
+    parts = {part.address: part for process in processes for part in process.parts}
 
     async def link(caller: str, address: str) -> str:
-        name, number = numbers[address]
-        made = Link(f"{caller} > {name}-{number}", address)
+        part = parts[address]
+        made = Link(f"{caller} > {_label(part)}", address, encrypted=part.tls is not None)
         await made.start()
-        links.setdefault(number, []).append(made)
+        links.setdefault(part.replica, []).append(made)
         return made.address
 
     led = []
     for process in processes:
         told = dict(process.environment)
-        label = ", ".join("{}-{}".format(*numbers[part.address]) for part in process.parts)
+        label = ", ".join(map(_label, process.parts))
         for key, value in process.environment.items():
-            if key.endswith("_ADDRESS") and all(part in numbers for part in value.split(",")):
+            if key.endswith("_ADDRESS") and all(part in parts for part in value.split(",")):
                 told[key] = ",".join([await link(label, part) for part in value.split(",")])
         led.append(replace(process, environment=told))
-    gateways = [address for address, (name, _) in numbers.items() if name == GATEWAY]
+    gateways = [part.address for part in parts.values() if part.name == GATEWAY]
     return ",".join([await link(CLIENTS, address) for address in gateways]), led
+
+
+def _label(part: Part) -> str:
+    return f"{part.name}-{part.replica}"
 
 
 def network_processes(triton: Replica) -> tuple[list[psutil.Process], list[psutil.Process]]:

@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+import grpc
+
 from benchmarks.answers import Expected, Sample, cell_problems, field_problems, smear_problems
 from hemaserve.client import Client
 from hemaserve.client.errors import HemaServeError
@@ -99,6 +101,7 @@ class Load:
 
     Args:
         address: the gateway's, or those of several.
+        credentials: what it takes to call them.
         samples: what to send.
         expected: what an undisturbed stack says of it.
         fields_per_second: of all smears and single fields together.
@@ -113,11 +116,13 @@ class Load:
         *,
         seed: int,
         fields_per_second: float,
+        credentials: grpc.ChannelCredentials | None = None,
         smear_callers: int = 2,
         timeout_s: float = 30.0,
     ) -> None:
         self.tally = Tally()
         self._address = address
+        self._credentials = credentials
         self._samples = samples
         self._expected = expected
         self._seed = seed
@@ -147,7 +152,7 @@ class Load:
     ) -> None:
         chance = random.Random(f"{self._seed}/{number}")
         count = 0
-        async with Client(self._address, timeout_s=self._timeout_s) as client:
+        async with Client(self._address, timeout_s=self._timeout_s, credentials=self._credentials) as client:
             while not self._stop.is_set():
                 count += 1
                 await ask(client, chance, f"{number}-{count}")

@@ -24,9 +24,8 @@ from typing import Any, Final
 
 import psutil
 
-from benchmarks.answers import Expected, Sample
+from benchmarks.answers import Expected, Sample, learn
 from benchmarks.claims import claim
-from benchmarks.faults import learn
 from benchmarks.footprint import groups, stack
 from benchmarks.load import Load, Tally
 from benchmarks.machine import facts

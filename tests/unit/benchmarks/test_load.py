@@ -62,7 +62,7 @@ class World:
         ]
         self.harm = lambda kind, answer: answer
         self._left = CALLS * 4
-        monkeypatch.setattr(load, "Client", lambda address, timeout_s: FakeClient(self))
+        monkeypatch.setattr(load, "Client", lambda address, **_: FakeClient(self))
         self.load = Load("", samples, self.expected, seed=1, fields_per_second=1e6)
 
     def field(self, image, field_id):
