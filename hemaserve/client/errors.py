@@ -8,7 +8,7 @@ from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from hemaserve.broken_calls import is_failed_write
+from hemaserve.broken_calls import is_broken
 from hemaserve.results import Failure, Violation
 
 STREAM_BROKEN: Final = "STREAM_BROKEN"
@@ -131,8 +131,8 @@ def failure_of_status(status: status_pb2.Status) -> Failure:
 
 def failure_of_rpc(error: grpc.aio.AioRpcError) -> Failure:
     """The failure that a broken call tells of, details included where the service sent them."""
-    if is_failed_write(error):
-        return Failure("UNAVAILABLE", STREAM_BROKEN, "the stream broke while it was written to")
+    if is_broken(error):
+        return Failure("UNAVAILABLE", STREAM_BROKEN, "the call broke")
     try:
         status = rpc_status.from_call(error)  # type: ignore[arg-type]  # it has all that this reads
     except ValueError:  # details that contradict the code: believe the code

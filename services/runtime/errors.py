@@ -7,7 +7,7 @@ import grpc.aio
 from google.protobuf import duration_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
-from hemaserve.broken_calls import is_failed_write
+from hemaserve.broken_calls import is_broken
 from hemaserve.errors import (
     DeadlineExceeded,
     DomainError,
@@ -123,7 +123,7 @@ def from_rpc_error(error: grpc.aio.AioRpcError, service: str) -> DomainError:
         if key == "grpc-status-details-bin" and isinstance(value, bytes):
             return from_status(status_pb2.Status.FromString(value))
     # Cancelled by the other side, which ended: a call that we cancel ourselves raises no error of gRPC's.
-    if is_failed_write(error) or error.code() is grpc.StatusCode.CANCELLED:
+    if is_broken(error) or error.code() is grpc.StatusCode.CANCELLED:
         return Unavailable(f"the call of the {service} broke", reason="DEPENDENCY_UNAVAILABLE")
     match error.code():
         case grpc.StatusCode.UNAVAILABLE:

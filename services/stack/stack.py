@@ -31,11 +31,15 @@ class Stack:
     Args:
         settings: where to listen and what to serve.
         say: told each line of progress.
+        planned: the processes, where they are not to be those that the settings ask for.
     """
 
-    def __init__(self, settings: StackSettings, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, settings: StackSettings, say: Callable[[str], None], planned: Sequence[Process] | None = None
+    ) -> None:
         self._settings = settings
         self._say = say
+        self._planned = planned
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
         self._complete = False
@@ -124,7 +128,7 @@ class Stack:
             self._settings.tls_folder,
             allow_insecure=self._settings.allow_insecure,
         )
-        processes = plan(self._settings)
+        processes = plan(self._settings) if self._planned is None else list(self._planned)
         if self._settings.verbose:
             return [(planned, None) for planned in processes]
         # Two stacks have two folders: the gateway's address is theirs alone.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from contextlib import AsyncExitStack
 
@@ -101,8 +102,7 @@ class ThroughClassifier(Way):
             classifier_pb2.ClassifyRequest(model=model, cells=cells[start : start + 12])
             for start in range(0, len(cells), 12)
         ]
-        call = self.clients[client].Classify(iter(requests), timeout=timeout_s)
-        answers = [cell async for response in call for cell in response.cells]
+        answers = await _answers(self.clients[client].Classify(timeout=timeout_s), requests)
         assert [(cell.cell_id, cell.field_id) for cell in answers] == [
             (str(tag), f"field of {tag}") for tag in tags
         ]
@@ -116,10 +116,25 @@ class ThroughGateway(Way):
             for place, tag in enumerate(tags)
         ]
         request = gateway_pb2.ClassifyCellsRequest(model=model, cells=cells)
-        call = self.clients[client].ClassifyCells(iter([request]), timeout=timeout_s)
-        answers = [cell async for response in call for cell in response.cells]
+        answers = await _answers(self.clients[client].ClassifyCells(timeout=timeout_s), [request])
         assert [cell.cell_id for cell in answers] == [str(tag) for tag in tags]
         return _rows(tags, answers, unreadable)
+
+
+async def _answers(call, requests):
+    async def send():
+        for request in requests:
+            await call.write(request)
+        await call.done_writing()
+
+    # Not handed over as an iterator: grpc.aio then now and then reports a call that ended early as cancelled by us.
+    sending = asyncio.create_task(send())
+    try:
+        return [cell async for response in call for cell in response.cells]
+    finally:
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+        call.cancel()
 
 
 def _png(tag):

@@ -72,7 +72,9 @@ def test_codes_are_those_of_grpc():
     [
         # What grpc.aio makes of a write that meets the call's end: nobody knows why it ended.
         (grpc.StatusCode.INTERNAL, "Internal error from Core", errors.Unavailable),
-        (grpc.StatusCode.INTERNAL, "a defect", errors.Internal),
+        # What gRPC says itself: a service of ours would give a reason.
+        (grpc.StatusCode.INTERNAL, "Received RST_STREAM with error code 2", errors.Unavailable),
+        (grpc.StatusCode.UNKNOWN, "Stream removed (Failed parsing HTTP/2)", errors.Unavailable),
         (grpc.StatusCode.UNAVAILABLE, "connect to 10.1.2.3 failed", errors.Unavailable),
         (grpc.StatusCode.DEADLINE_EXCEEDED, "", errors.DeadlineExceeded),
         (grpc.StatusCode.RESOURCE_EXHAUSTED, "", errors.ResourceExhausted),
