@@ -174,8 +174,8 @@ def _spellings(value: str) -> set[str]:
         repr(value)[1:-1],
         json.dumps(value)[1:-1],
         json.dumps(value, ensure_ascii=False)[1:-1],
-        text_encoding.CEscape(value, False),
-        text_encoding.CEscape(value, True),
+        text_encoding.CEscape(value.encode(), False),
+        text_encoding.CEscape(value.encode(), True),
     }
 
 

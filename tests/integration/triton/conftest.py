@@ -10,7 +10,7 @@ import pytest
 
 from services.triton.embedded import EmbeddedTriton
 
-from ..small_models import tensor_config, write_model
+from ..small_models import ITS_SHA256, tensor_config, write_model
 
 onnx = pytest.importorskip("onnx")
 
@@ -28,6 +28,14 @@ def adder(repository: Path, name: str, added: float, more: str = "dynamic_batchi
         outputs=[("y", "FLOAT", ["N", 4])],
         constants={"added": np.full((1,), added, np.float32)},
     )
+
+
+def flip_a_bit(file: Path, within: bytes) -> None:
+    """Changes a number of a network that stays a sound network."""
+    data = bytearray(file.read_bytes())
+    assert data.count(within) == 1
+    data[data.index(within) + len(within) - 2] ^= 1
+    file.write_bytes(data)
 
 
 @pytest.fixture(scope="session")
@@ -142,6 +150,9 @@ ensemble_scheduling { step [
     config.write_text(
         config.read_text().replace('"x" data_type: TYPE_FP32 dims: [4]', '"x" data_type: TYPE_FP16 dims: [5]')
     )
+    for name in ("sealed", "tampered"):
+        adder(root, name, 1.0, f'parameters {{ key: "sha256" value {{ string_value: "{ITS_SHA256}" }} }}')
+    flip_a_bit(root / "tampered" / "1" / "model.onnx", np.float32(1.0).tobytes())
     write_model(root, "empty", (root / "one" / "config.pbtxt").read_text())
     return root
 

@@ -3,7 +3,8 @@
 It carries the name of NVIDIA's native backend, ``onnxruntime``, so that one model repository serves on both: the
 native one in NVIDIA's image and this one on the Triton of the ``nvidia-pytriton`` wheel. Model parameters that it
 reads: ``runtime`` (openvino | onnxruntime), ``intra_op_thread_count``, ``precision`` (auto | f32 | bf16), and, as the
-native one does, ``enable_mem_arena`` (1 | 0).
+native one does, ``enable_mem_arena`` (1 | 0). A file that is not the one that the parameter ``sha256`` names is not
+loaded.
 
 Runs inside Triton's Python stub, one process per model instance. Only translates between Triton and its siblings.
 """
@@ -46,13 +47,14 @@ class TritonPythonModel:
         return auto_complete_model_config
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Compiles the network and checks the configuration against it.
+        """Compiles the network that the configuration names, and checks the configuration against it.
 
         Raises:
             Exception: with the reason, which Triton logs and keeps as the model's state.
         """
         config = json.loads(args["model_config"])
         path = onnx_config.onnx_path(config, args["model_repository"], args["model_version"])
+        onnx_config.check_digest(config, path)
         options = onnx_network.Options.of(onnx_config.parameters(config))
         self._network, inputs, outputs = onnx_network.load(path, options)
         onnx_config.check(config, inputs, outputs)
