@@ -7,7 +7,7 @@ import asyncio
 import os
 import sys
 
-from services.stack.requirements import CannotRun, check_free, check_packages
+from services.stack.requirements import CannotRun, check_access, check_free, check_packages
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -33,6 +33,7 @@ async def _run(words: list[str]) -> None:
 
     settings = CliApp.run(StackSettings, cli_args=words)
     check_free(settings.address)
+    check_access(settings.access)
     try:
         await Stack(settings, _say).run()
     except NotReady as error:

@@ -182,6 +182,7 @@ def _told(
             "DRAIN_GRACE_S": str(settings.drain_grace_s),
         }
         own[name] |= _tls(settings, name)
+    own["gateway"] |= _access(settings)
     return {name: log | its_own for name, its_own in own.items()}
 
 
@@ -196,6 +197,15 @@ def _tls(settings: StackSettings, name: str) -> dict[str, str]:
     if settings.client_certificates:
         told["TLS_CLIENT_CA"] = str(files.ca)
     return told | {"TLS_CA": str(folder.caller_of("detector").ca)}
+
+
+def _access(settings: StackSettings) -> dict[str, str]:
+    if settings.access is None:
+        return {}
+    told = {"ACCESS": str(settings.access.absolute())}
+    return (
+        told if settings.verbose else told | {"AUDIT_LOG": str(settings.log_dir.absolute() / "audit.jsonl")}
+    )
 
 
 def environment(process: Process) -> dict[str, str]:
