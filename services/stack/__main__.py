@@ -7,7 +7,7 @@ import asyncio
 import os
 import sys
 
-from services.stack.requirements import CannotRun, check_access, check_free, check_packages
+from services.stack.requirements import CannotRun, check_free, check_packages
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -28,12 +28,13 @@ async def _run(words: list[str]) -> None:
     # Only now: these need the packages that were just checked.
     from pydantic_settings import CliApp  # noqa: PLC0415
 
+    from services.stack.access import check_access  # noqa: PLC0415
     from services.stack.settings import StackSettings  # noqa: PLC0415
     from services.stack.stack import NotReady, Stack  # noqa: PLC0415
 
     settings = CliApp.run(StackSettings, cli_args=words)
     check_free(settings.address)
-    check_access(settings.access)
+    check_access(settings)
     try:
         await Stack(settings, _say).run()
     except NotReady as error:

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Final
 
 from services.runtime.tls_files import TlsFiles
+from services.stack.access import access_told
 from services.stack.profiles import SERVICES, TRITON, Profile
 from services.stack.settings import StackSettings
 
@@ -182,7 +183,7 @@ def _told(
             "DRAIN_GRACE_S": str(settings.drain_grace_s),
         }
         own[name] |= _tls(settings, name)
-    own["gateway"] |= _access(settings)
+    own["gateway"] |= access_told(settings)
     return {name: log | its_own for name, its_own in own.items()}
 
 
@@ -197,15 +198,6 @@ def _tls(settings: StackSettings, name: str) -> dict[str, str]:
     if settings.client_certificates:
         told["TLS_CLIENT_CA"] = str(files.ca)
     return told | {"TLS_CA": str(folder.caller_of("detector").ca)}
-
-
-def _access(settings: StackSettings) -> dict[str, str]:
-    if settings.access is None:
-        return {}
-    told = {"ACCESS": str(settings.access.absolute())}
-    return (
-        told if settings.verbose else told | {"AUDIT_LOG": str(settings.log_dir.absolute() / "audit.jsonl")}
-    )
 
 
 def environment(process: Process) -> dict[str, str]:

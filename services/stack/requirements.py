@@ -7,8 +7,6 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from hemaserve.access import UnusableAccessFile
-from hemaserve.access.editing import read
 from services.triton.wheel import TritonUnavailable, find_wheel
 
 _SERVICES: Final = (
@@ -70,42 +68,6 @@ def check_free(address: str) -> None:
         raise CannotRun(
             f"cannot listen on {address}: it is taken (does a stack run already? see `hemaserve health`) "
             "or not an address of this machine.\nChoose another one with --address HOST:PORT"
-        ) from None
-
-
-def check_access(path: Path | None) -> None:
-    """Check that the access file, where there is one, can be used.
-
-    Raises:
-        CannotRun: it cannot; the message says why.
-    """
-    if path is None:
-        return
-    try:
-        read(path)
-    except (OSError, UnusableAccessFile) as error:
-        why = error.strerror if isinstance(error, OSError) else error
-        raise CannotRun(
-            f"the access file {path} cannot be used: {why}.\n"
-            f"Make one with: hemaserve keys add NAME --role analyze --file {path}"
-        ) from None
-
-
-def check_access(path: Path | None) -> None:
-    """Check that the access file, where there is one, can be used.
-
-    Raises:
-        CannotRun: it cannot; the message says why.
-    """
-    if path is None:
-        return
-    try:
-        read(path)
-    except (OSError, UnusableAccessFile) as error:
-        why = error.strerror if isinstance(error, OSError) else error
-        raise CannotRun(
-            f"the access file {path} cannot be used: {why}.\n"
-            f"Make one with: hemaserve keys add NAME --role analyze --file {path}"
         ) from None
 
 
