@@ -33,10 +33,10 @@ def check_access(settings: StackSettings) -> None:
 
 
 def access_told(settings: StackSettings) -> dict[str, str]:
-    """What the gateway is told: the file, and where its audit log goes."""
+    """What each gateway is told: the file, its part of the quotas, and where its audit log goes."""
     if settings.access is None:
         return {}
-    told = {"ACCESS": str(settings.access.absolute())}
+    told = {"ACCESS": str(settings.access.absolute()), "QUOTA_SHARE": str(1 / settings.replicas)}
     # With all logs on the terminal it goes there as well.
     return (
         told if settings.verbose else told | {"AUDIT_LOG": str(settings.log_dir.absolute() / "audit.jsonl")}

@@ -34,6 +34,7 @@ class Access:
             metrics,
             quota_wait_s=settings.quota_wait_s,
             audit_required=settings.audit_required,
+            trust_network=settings.allow_insecure,
         )
         self.interceptor = AccessInterceptor(door)
 
