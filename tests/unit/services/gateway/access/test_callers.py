@@ -93,6 +93,15 @@ def test_a_gateway_that_strangers_can_reach_must_ask_who_calls(tmp_path):
     GatewaySettings(**with_tls, allow_insecure=True)
 
 
+@pytest.mark.parametrize("content", [None, "{"])
+async def test_a_gateway_whose_access_file_is_of_no_use_does_not_start(guard, access_path, content):
+    access_path.unlink()
+    if content is not None:
+        access_path.write_text(content)
+    with pytest.raises(OSError, match=r"access\.json"):
+        await guard()
+
+
 @pytest.fixture
 def run(guarded, monkeypatch):
     """Run the command against the guarded gateway."""
