@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import hmac
 import json
 import time
 
@@ -14,7 +15,7 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 
 from hemaserve.access import Quota, Role
-from hemaserve.access.keys import make_key
+from hemaserve.access.keys import digest, make_key
 from hemaserve.broken_calls import is_failed_write
 from hemaserve.v1 import gateway_pb2, gateway_pb2_grpc
 from services.gateway.access.rules import RULES, is_open
@@ -31,7 +32,6 @@ def unsigned(claims: dict) -> str:
 def signed_with_the_public_key(signer, claims: dict) -> str:
     """The old confusion: a public key, which everybody has, used as the secret of HS256."""
     import hashlib
-    import hmac
 
     def part(data: bytes) -> bytes:
         return base64.urlsafe_b64encode(data).rstrip(b"=")
@@ -133,6 +133,16 @@ async def test_bad_credentials_of_every_kind_get_one_answer_and_the_audit_log_te
     ((code, _, _),) = answers
     assert code is grpc.StatusCode.UNAUTHENTICATED
     assert guarded.ran == []
+
+
+async def test_a_key_is_compared_in_constant_time_whether_its_id_is_known_or_not(guarded, monkeypatch):
+    key, compared = guarded.add("lab"), []
+    real = hmac.compare_digest
+    monkeypatch.setattr(hmac, "compare_digest", lambda a, b: compared.append((a, b)) or real(a, b))
+    shown = [key, make_key()[1], key[:-1] + ("A" if key[-1] != "A" else "B")]
+    for each in shown:
+        await code_of(guarded, "ListModels", each)
+    assert [a for a, _ in compared] == [digest(each) for each in shown]
 
 
 async def test_a_refusal_has_a_reason_and_our_domain_and_nothing_else(guarded):
