@@ -2,9 +2,11 @@
 
 import functools
 import inspect
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Final
 
 import grpc
@@ -13,6 +15,7 @@ import typer
 from hemaserve.client import Client, tls_credentials
 
 _PANEL: Final = "TLS"
+_WHO: Final = "Who calls"
 
 TlsCa = Annotated[
     Path | None,
@@ -44,13 +47,39 @@ TlsKey = Annotated[
         help="The certificate's key.",
     ),
 ]
-_OPTIONS: Final = {"tls_ca": TlsCa, "tls_cert": TlsCert, "tls_key": TlsKey}
+ApiKeyFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--api-key-file",
+        envvar="HEMASERVE_API_KEY_FILE",
+        metavar="FILE",
+        rich_help_panel=_WHO,
+        help="The API key to show to the gateway, see `hemaserve keys`. Or the key itself in HEMASERVE_API_KEY.",
+    ),
+]
+TokenFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--token-file",
+        envvar="HEMASERVE_TOKEN_FILE",
+        metavar="FILE",
+        rich_help_panel=_WHO,
+        help="A JWT in place of a key, read for each call. Or the token itself in HEMASERVE_TOKEN.",
+    ),
+]
+_OPTIONS: Final = {
+    "tls_ca": TlsCa,
+    "tls_cert": TlsCert,
+    "tls_key": TlsKey,
+    "api_key_file": ApiKeyFile,
+    "token_file": TokenFile,
+}
 
-_credentials: ContextVar[grpc.ChannelCredentials | None] = ContextVar("credentials", default=None)
+_told: ContextVar[Mapping[str, Any]] = ContextVar("told", default=MappingProxyType({}))
 
 
 def connects(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with the options of TLS besides its own; its `client` heeds them."""
+    """The command with the options of TLS and of who calls besides its own; its `client` heeds them."""
 
     @functools.wraps(command)
     def connecting(
@@ -58,13 +87,16 @@ def connects(command: Callable[..., None]) -> Callable[..., None]:
         tls_ca: Path | None = None,
         tls_cert: Path | None = None,
         tls_key: Path | None = None,
+        api_key_file: Path | None = None,
+        token_file: Path | None = None,
         **kwargs: Any,
     ) -> None:
-        token = _credentials.set(_read(tls_ca, tls_cert, tls_key))
+        told = {"credentials": _read(tls_ca, tls_cert, tls_key), **_caller(api_key_file, token_file)}
+        token = _told.set(told)
         try:
             command(*args, **kwargs)
         finally:
-            _credentials.reset(token)
+            _told.reset(token)
 
     own = inspect.signature(command)
     added = [
@@ -78,7 +110,10 @@ def connects(command: Callable[..., None]) -> Callable[..., None]:
 
 def client(address: str, **settings: Any) -> Client:
     """A client of the gateway at `address`, with what the command was told to connect with."""
-    return Client(address, credentials=_credentials.get(), **settings)
+    try:
+        return Client(address, **_told.get(), **settings)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=_WHO) from None
 
 
 def _read(ca: Path | None, certificate: Path | None, key: Path | None) -> grpc.ChannelCredentials | None:
@@ -92,6 +127,30 @@ def _read(ca: Path | None, certificate: Path | None, key: Path | None) -> grpc.C
         ) from None
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint=_hint()) from None
+
+
+def _caller(api_key_file: Path | None, token_file: Path | None) -> dict[str, Any]:
+    """What proves who calls; a file comes before the environment."""
+    if api_key_file is not None or token_file is not None:
+        key = None if api_key_file is None else _text(api_key_file)
+        if token_file is not None:
+            _text(token_file)  # said now, and not in the middle of the work
+        return {"api_key": key, "token": None if token_file is None else lambda: _text(token_file)}
+    return {
+        "api_key": os.environ.get("HEMASERVE_API_KEY") or None,
+        "token": os.environ.get("HEMASERVE_TOKEN") or None,
+    }
+
+
+def _text(path: Path) -> str:
+    try:
+        text = path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise typer.BadParameter(f"cannot read {path}: {why}", param_hint=_WHO) from None
+    if not text or not text.isascii() or len(text.split()) != 1:
+        raise typer.BadParameter(f"{path} holds no key or token", param_hint=_WHO)
+    return text
 
 
 def _hint() -> str:

@@ -4,7 +4,7 @@ from typing import Final
 
 import typer
 
-from hemaserve.cli import evaluate
+from hemaserve.cli import evaluate, keys
 from hemaserve.cli.adapt import adapt
 from hemaserve.cli.analyze import analyze
 from hemaserve.cli.certificates import certificates
@@ -47,3 +47,4 @@ for command in (
 ):
     app.command(epilog=EXIT_CODES_HELP)(command)
 app.add_typer(evaluate.app, name="evaluate")
+app.add_typer(keys.app, name="keys")

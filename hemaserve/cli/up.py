@@ -38,6 +38,16 @@ def up(  # noqa: PLR0917 - each is an option
             help="Listen beyond the loopback without TLS; only where something else encrypts.",
         ),
     ] = False,
+    access: Annotated[
+        Path | None,
+        typer.Option(
+            "--access",
+            metavar="FILE",
+            dir_okay=False,
+            help="Let in only the clients of this file, see `hemaserve keys`; calls are written to audit.jsonl beside "
+            "the log files.",
+        ),
+    ] = None,
     profile: options.Profile = None,
     models: Annotated[
         str | None,
@@ -111,6 +121,7 @@ def up(  # noqa: PLR0917 - each is an option
     arguments = ["--address", options.check_listen(address)]
     for flag, value in (
         ("--tls", tls),
+        ("--access", access),
         ("--model-repository", model_repository),
         ("--profile", profile),
         ("--models", models),

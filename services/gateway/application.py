@@ -67,7 +67,7 @@ class GatewayApplication:
         """The door of a secured gateway; an open one has none.
 
         Raises:
-            OSError, UnusableAccessFile: the access file cannot be used.
+            OSError: the access file cannot be used.
         """
         if self._settings.access is None:
             return ()

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from hemaserve.differential import UNIDENTIFIED_LIMIT
-from services.runtime.addresses import Address, ReplicatedAddress
+from services.runtime.addresses import Address, ReplicatedAddress, is_loopback
 from services.runtime.settings import ServiceSettings
 from services.runtime.tls_files import TlsFiles
 
@@ -89,5 +89,15 @@ class GatewaySettings(ServiceSettings):
         if self.tls_ca is not None and self.tls_certificate is None:
             raise ValueError(
                 "tls_ca is given without tls_certificate and tls_key, which detector and classifier ask for"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_callers(self) -> Self:
+        asks = self.access is not None or self.tls_client_ca is not None
+        if not (asks or self.allow_insecure or is_loopback(self.listen)):
+            raise ValueError(
+                f"listen is {self.listen}, which other machines can reach, and anybody there could call: give access, "
+                "a file made by `hemaserve keys`, or tls_client_ca, or listen on the loopback"
             )
         return self

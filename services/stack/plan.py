@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Final
 
 from services.runtime.tls_files import TlsFiles
+from services.stack.access import access_told
 from services.stack.profiles import SERVICES, TRITON, Profile
 from services.stack.settings import StackSettings
 
@@ -182,6 +183,7 @@ def _told(
             "DRAIN_GRACE_S": str(settings.drain_grace_s),
         }
         own[name] |= _tls(settings, name)
+    own["gateway"] |= access_told(settings)
     return {name: log | its_own for name, its_own in own.items()}
 
 

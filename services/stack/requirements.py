@@ -13,6 +13,7 @@ _SERVICES: Final = (
     "cryptography",
     "google.rpc",
     "grpc_reflection",
+    "jwt",
     "prometheus_client",
     "pydantic_settings",
     "scipy",

@@ -45,6 +45,9 @@ class StackSettings(BaseSettings):
     allow_insecure: bool = False
     """Whether the gateway may listen beyond the loopback without TLS; only where something else encrypts."""
 
+    access: Path | None = None
+    """File of who may call the gateway, made by `hemaserve keys`. Default: anybody who can reach it."""
+
     model_repository: Path = Field(default_factory=model_repository)
     """Triton's model repository."""
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
+from hemaserve.access import UnusableAccessFile
 from services.gateway.access.access_file import AccessFile
 from services.gateway.access.audit import AuditLog
 from services.gateway.access.authentication import Authenticator
@@ -19,13 +20,15 @@ class Access:
     """The door of a secured gateway, and what it holds open.
 
     Raises:
-        OSError: the access file cannot be read.
-        UnusableAccessFile: it is not one.
+        OSError: the access file cannot be used.
     """
 
     def __init__(self, path: Path, settings: GatewaySettings, registry: CollectorRegistry) -> None:
         metrics = AccessMetrics(registry)
-        file = AccessFile(path, lambda usable: metrics.file_usable.set(int(usable)))
+        try:
+            file = AccessFile(path, lambda usable: metrics.file_usable.set(int(usable)))
+        except UnusableAccessFile as error:
+            raise OSError(f"the access file {path} cannot be used: {error}") from None
         self._audit = AuditLog(settings.audit_log, metrics.audit_lost.inc)
         door = Door(
             Authenticator(file, TokenVerifier(path.parent)),
@@ -34,6 +37,7 @@ class Access:
             metrics,
             quota_wait_s=settings.quota_wait_s,
             audit_required=settings.audit_required,
+            trust_network=settings.allow_insecure,
         )
         self.interceptor = AccessInterceptor(door)
 

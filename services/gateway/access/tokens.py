@@ -13,7 +13,7 @@ from services.gateway.access.refusals import Credential, CredentialKind, Reason,
 
 _REQUIRED: Final = ("exp", "iss", "aud", "sub")
 _MAX_SUBJECT_CHARS: Final = 128
-_REASONS: Final[tuple[tuple[type[jwt.PyJWTError], Reason], ...]] = (
+_REASONS: Final[tuple[tuple[type[Exception], Reason], ...]] = (
     (jwt.ExpiredSignatureError, Reason.EXPIRED),
     (jwt.ImmatureSignatureError, Reason.NOT_YET_VALID),
     (jwt.InvalidAudienceError, Reason.WRONG_AUDIENCE),
@@ -22,6 +22,7 @@ _REASONS: Final[tuple[tuple[type[jwt.PyJWTError], Reason], ...]] = (
     (jwt.InvalidAlgorithmError, Reason.FORBIDDEN_ALGORITHM),
     (jwt.InvalidSignatureError, Reason.FORGED_SIGNATURE),
     (jwt.InvalidKeyError, Reason.FORBIDDEN_ALGORITHM),
+    (TypeError, Reason.FORBIDDEN_ALGORITHM),  # what PyJWT says of a key of another type
 )
 """The first that fits; anything else is malformed."""
 
@@ -84,7 +85,7 @@ class TokenVerifier:
                 leeway=issuer.leeway_s,
                 options={"require": list(_REQUIRED)},
             )
-        except jwt.PyJWTError as error:
+        except (jwt.PyJWTError, TypeError, ValueError, OverflowError) as error:
             reason = next((reason for kind, reason in _REASONS if isinstance(error, kind)), Reason.MALFORMED)
             raise _refused(reason) from None
         return _holder(claims, issuer)

@@ -26,6 +26,8 @@ def test_an_invalid_argument_survives_the_way_to_a_status_and_back(field: str, v
     [
         (errors.NotFound("no such model"), code_pb2.NOT_FOUND),
         (errors.FailedPrecondition("open first"), code_pb2.FAILED_PRECONDITION),
+        (errors.Unauthenticated("who?"), code_pb2.UNAUTHENTICATED),
+        (errors.PermissionDenied("not you"), code_pb2.PERMISSION_DENIED),
         (errors.ResourceExhausted("full", retry_after_s=2.5), code_pb2.RESOURCE_EXHAUSTED),
         (errors.Unavailable("gone", retry_after_s=0.25), code_pb2.UNAVAILABLE),
         (errors.DeadlineExceeded("late"), code_pb2.DEADLINE_EXCEEDED),

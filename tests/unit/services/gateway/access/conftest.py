@@ -216,7 +216,9 @@ def begin(channel: grpc.aio.Channel, name: str, credentials: Iterable[tuple[str,
         response_deserializer=response.FromString,
     )
     return open_call(
-        iter([request] if messages is None else messages), metadata=tuple(credentials), timeout=PATIENCE_S
+        messages if hasattr(messages, "__aiter__") else iter([request] if messages is None else messages),
+        metadata=tuple(credentials),
+        timeout=PATIENCE_S,
     )
 
 

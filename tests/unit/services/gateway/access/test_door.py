@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
+import hmac
 import json
 import time
 
@@ -13,7 +15,8 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 
 from hemaserve.access import Quota, Role
-from hemaserve.access.keys import make_key
+from hemaserve.access.keys import digest, make_key
+from hemaserve.broken_calls import is_failed_write
 from hemaserve.v1 import gateway_pb2, gateway_pb2_grpc
 from services.gateway.access.rules import RULES, is_open
 
@@ -29,7 +32,6 @@ def unsigned(claims: dict) -> str:
 def signed_with_the_public_key(signer, claims: dict) -> str:
     """The old confusion: a public key, which everybody has, used as the secret of HS256."""
     import hashlib
-    import hmac
 
     def part(data: bytes) -> bytes:
         return base64.urlsafe_b64encode(data).rstrip(b"=")
@@ -85,10 +87,26 @@ def bad_credentials(guarded, signer, stranger) -> dict[str, tuple[str, tuple[tup
     }
 
 
-async def refusal(guarded, method: str, credentials) -> grpc.aio.AioRpcError:
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await guarded.call(method, *credentials)
-    return caught.value
+async def refusal(guarded, method: str, credentials, messages=None) -> grpc.aio.AioRpcError:
+    """The error of a call that is refused; without messages it is one that never says anything."""
+    while True:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await guarded.call(method, *credentials, messages=silence() if messages is None else messages)
+        if not is_failed_write(caught.value):  # grpc.aio's own confusion, see there
+            return caught.value
+
+
+async def code_of(guarded, method: str, key: str) -> grpc.StatusCode:
+    call = begin(guarded.channel, method, [bearer(key)])
+    with contextlib.suppress(grpc.aio.AioRpcError):
+        async for _ in call:
+            pass
+    return await call.code()
+
+
+async def silence():
+    await asyncio.Event().wait()
+    yield
 
 
 def everything_told(error: grpc.aio.AioRpcError) -> tuple:
@@ -115,6 +133,16 @@ async def test_bad_credentials_of_every_kind_get_one_answer_and_the_audit_log_te
     ((code, _, _),) = answers
     assert code is grpc.StatusCode.UNAUTHENTICATED
     assert guarded.ran == []
+
+
+async def test_a_key_is_compared_in_constant_time_whether_its_id_is_known_or_not(guarded, monkeypatch):
+    key, compared = guarded.add("lab"), []
+    real = hmac.compare_digest
+    monkeypatch.setattr(hmac, "compare_digest", lambda a, b: compared.append((a, b)) or real(a, b))
+    shown = [key, make_key()[1], key[:-1] + ("A" if key[-1] != "A" else "B")]
+    for each in shown:
+        await code_of(guarded, "ListModels", each)
+    assert [a for a, _ in compared] == [digest(each) for each in shown]
 
 
 async def test_a_refusal_has_a_reason_and_our_domain_and_nothing_else(guarded):
@@ -168,11 +196,10 @@ async def test_a_role_opens_its_rpcs_and_no_others(guarded, role):
     key = guarded.add("lab", [role])
     opened = set()
     for method in METHODS:
-        try:
-            await guarded.call(method, bearer(key))
+        code = await code_of(guarded, method, key)
+        assert code in (grpc.StatusCode.OK, grpc.StatusCode.PERMISSION_DENIED)
+        if code is grpc.StatusCode.OK:
             opened.add(method)
-        except grpc.aio.AioRpcError as error:
-            assert error.code() is grpc.StatusCode.PERMISSION_DENIED
     assert opened == ALLOWED[role]
     assert {name for name, _ in guarded.ran} == opened - {"ServerReflectionInfo"}
     refused = [record for record in await guarded.audit(len(METHODS)) if record["code"] != "OK"]
@@ -209,14 +236,9 @@ async def test_a_key_added_while_it_runs_works_and_a_broken_file_changes_nothing
     assert guarded.application.registry.get_sample_value("hemaserve_access_file_usable") == 1
 
 
-async def test_a_strangers_message_is_refused_before_it_is_read(guarded):
-    """The message never ends: an answer comes only from a door that does not wait for it."""
-
-    async def endless():
-        yield gateway_pb2.AnalyzeFieldRequest(field=gateway_pb2.Field(image=bytes(1000)))
-        await asyncio.Event().wait()
-
-    call = begin(guarded.channel, "AnalyzeField", (), endless())
+async def test_a_stranger_is_refused_before_any_message_is_read(guarded):
+    """None is sent: only a door that does not wait for one has an answer."""
+    call = begin(guarded.channel, "AnalyzeField", (), silence())
     assert await call.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
@@ -311,11 +333,10 @@ async def test_calls_are_refused_while_nobody_can_take_them_down(guard, tmp_path
     error = await refusal(guarded, "ListModels", [bearer(key)])
     assert error.code() is grpc.StatusCode.UNAVAILABLE
     away.parent.mkdir()
-    await refusal(
-        guarded, "ListModels", [bearer(key)]
-    )  # this refusal is taken down, and so the next call is let in
-    await guarded.audit(1)
-    await guarded.call("ListModels", bearer(key))
+    async with asyncio.timeout(20):
+        # The first refusal that is taken down shows that the log can be written again.
+        while await code_of(guarded, "ListModels", key) is not grpc.StatusCode.OK:
+            pass
     assert [name for name, _ in guarded.ran] == ["ListModels"] * 2
 
 
@@ -383,27 +404,24 @@ async def test_a_stream_slows_down_to_its_quota_of_fields(guarded):
 async def test_a_stream_that_would_wait_too_long_is_told_when_to_come_again(guard):
     guarded = await guard(quota_wait_s=1)
     key = guarded.add("lab", quota=Quota(fields=2))
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await guarded.call("AnalyzeSmear", bearer(key), messages=smear(3))
-    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-    assert guarded.application.servicer.messages == 3
+    error = await refusal(guarded, "AnalyzeSmear", [bearer(key)], smear(3))
+    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert guarded.application.servicer.messages >= 3  # the opening and what the quota has room for
 
 
 async def test_a_unary_call_does_not_wait_for_its_quota_of_fields(guarded):
     key = guarded.add("lab", quota=Quota(fields=1))
     request = [gateway_pb2.AnalyzeFieldRequest(field=gateway_pb2.Field(field_id="f"))]
     await guarded.call("AnalyzeField", bearer(key), messages=request)
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await guarded.call("AnalyzeField", bearer(key), messages=request)
-    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    error = await refusal(guarded, "AnalyzeField", [bearer(key)], request)
+    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert [name for name, _ in guarded.ran] == ["AnalyzeField"]
 
 
 async def test_what_no_wait_would_let_in_is_not_told_to_come_again(guarded):
     key = guarded.add("lab", quota=Quota(bytes=100))
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await guarded.call("AnalyzeSmear", bearer(key), messages=smear(1, size=1000))
-    assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+    error = await refusal(guarded, "AnalyzeSmear", [bearer(key)], smear(1, size=1000))
+    assert error.code() is grpc.StatusCode.FAILED_PRECONDITION
 
 
 async def test_messages_of_cells_count_as_requests(guard):
