@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hemaserve.errors import DomainError, InvalidArgument
-from hemaserve.results import Priority
 from hemaserve.v1 import cells_pb2, classifier_pb2
 from services.gateway.classifier import CellStream, ClassifierClient, classification_of
 from services.gateway.located_cells import CellCutter, CutCell, LocatedCell, RefusedCell, crop_to_proto
@@ -46,7 +45,6 @@ class CellNaming:
         model: str,
         site_profile: str,
         deadline: Deadline,
-        priority: Priority,
     ) -> NamedCells:
         """Name the cells of one request; a cell that cannot be read harms no other.
 
@@ -68,7 +66,7 @@ class CellNaming:
         if crops:
             async with (
                 self._classifier.stream(
-                    model=model, site_profile=site_profile, deadline=deadline, priority=priority, paths={}
+                    model=model, site_profile=site_profile, deadline=deadline, paths={}
                 ) as stream,
                 task_group() as group,
             ):

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import grpc
 import grpc.aio
@@ -38,6 +38,15 @@ class Application(Protocol):
         """Let go of what it holds; called when no call is in progress any more."""
 
 
+@runtime_checkable
+class Measured(Protocol):
+    """An application that has figures of its own."""
+
+    @property
+    def metrics(self) -> CollectorRegistry:
+        """Where they are; shown together with those of its server."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunningServer:
     """Where a server can be reached."""
@@ -64,6 +73,9 @@ async def running(
     """
     registry = registry or CollectorRegistry()
     metrics = RpcMetrics(registry)
+    if isinstance(application, Measured):
+        # A registry collects like any of its own collectors.
+        registry.register(application.metrics)
     server = _server(settings, metrics)
     watch = HealthWatch(
         application.check,
