@@ -70,8 +70,16 @@ VARIANTS: Mapping[str, Variant] = {
 }
 DEFAULT_VARIANT = "cpu"
 
-#: Requests that may wait for one network; Triton refuses further ones at once.
+#: Requests of one priority that may wait for one network; Triton refuses further ones at once. The services keep these
+#: queues nearly empty (services/runtime/admission.py): only many replicas on one Triton ever get here.
 MAX_QUEUE_SIZE = 512
+
+#: The same for batch work, which can wait best where it came from.
+MAX_BATCH_QUEUE_SIZE = 128
+
+#: STAT, routine and batch are Triton's levels 1, 2 and 3 (services/triton/priorities.py).
+PRIORITY_LEVELS = 3
+DEFAULT_PRIORITY_LEVEL = 2
 
 
 def render(spec: ModelSpec, variant: Variant) -> str:
@@ -116,10 +124,19 @@ def _tensor(role: str, tensor: TensorSpec) -> str:
 
 
 def _batching(spec: ModelSpec) -> str:
+    settings = [
+        f"max_queue_delay_microseconds: {spec.max_queue_delay_us}",
+        f"priority_levels: {PRIORITY_LEVELS}",
+        f"default_priority_level: {DEFAULT_PRIORITY_LEVEL}",
+        f"default_queue_policy {{ {_queue_policy(MAX_QUEUE_SIZE)} }}",
+        f"priority_queue_policy {{ key: {PRIORITY_LEVELS} value: {{ {_queue_policy(MAX_BATCH_QUEUE_SIZE)} }} }}",
+    ]
+    return f"dynamic_batching {{ {' '.join(settings)} }}"
+
+
+def _queue_policy(size: int) -> str:
     # A request carries its caller's deadline as its time-out: what nobody waits for any more is not computed.
-    policy = f"timeout_action: REJECT allow_timeout_override: true max_queue_size: {MAX_QUEUE_SIZE}"
-    delay = f"max_queue_delay_microseconds: {spec.max_queue_delay_us}"
-    return f"dynamic_batching {{ {delay} default_queue_policy {{ {policy} }} }}"
+    return f"timeout_action: REJECT allow_timeout_override: true max_queue_size: {size}"
 
 
 def _step(step: EnsembleStep) -> str:

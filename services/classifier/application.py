@@ -7,18 +7,20 @@ import grpc.aio
 from hemaserve.v1 import classifier_pb2, classifier_pb2_grpc
 from services.classifier.catalogue import ModelCatalogue
 from services.classifier.classifier import Classifier
-from services.classifier.concurrency import Capacity
 from services.classifier.crops import CropLimits
 from services.classifier.ensemble import Networks
 from services.classifier.profiles import SiteProfiles
 from services.classifier.screening import Screening
 from services.classifier.servicer import ClassifierServicer
 from services.classifier.settings import ClassifierSettings
+from services.runtime.admission import Admission, Capacity
+from services.runtime.admission_metrics import AdmissionMetrics
 from services.runtime.fields import FieldGate
 from services.runtime.process import Service
 from services.runtime.workers import Workers
 from services.triton.client import TritonClient
 from services.triton.loading import LoadPolicy
+from services.triton.pace import PaceLimits, TritonPace
 
 
 class ClassifierApplication:
@@ -31,21 +33,24 @@ class ClassifierApplication:
         )
         limits = CropLimits(settings.min_crop_side_px, settings.max_crop_side_px)
         # One bound for all who work on crops: it is their pixels' memory that it is about.
-        capacity = Capacity(settings.crops_at_once)
-        networks = Networks(triton, self._catalogue)
+        admission = AdmissionMetrics()
+        self.metrics = admission.registry
+        crops = Capacity(
+            "crops", settings.crops_at_once, settings.crops_waiting, kept_for_stat=settings.crops_at_once // 4
+        )
+        fields = Capacity("fields", settings.fields_at_once, settings.fields_waiting, kept_for_stat=1)
+        capacity = Admission(crops, admission)
+        pace = TritonPace(triton, PaceLimits(settings.max_batch_ms, settings.batches_at_once), admission)
+        networks = Networks(pace, self._catalogue)
         profiles = SiteProfiles(settings.site_profiles)
         classifier = Classifier(self._catalogue, networks, limits, profiles, capacity)
         self._workers = Workers(settings.workers)
         screening = Screening(
             triton,
+            pace,
             field_model=settings.screen_field_model,
             cell_model=settings.screen_cell_model,
-            gate=FieldGate(
-                self._workers,
-                settings.image_limits,
-                at_once=settings.fields_at_once,
-                waiting=settings.fields_waiting,
-            ),
+            gate=FieldGate(self._workers, settings.image_limits, Admission(fields, admission)),
             workers=self._workers,
             limits=limits,
             capacity=capacity,

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from hemaserve.cells import CellType
 from hemaserve.errors import InvalidArgument
 from services.classifier.catalogue import ModelCatalogue
-from services.classifier.concurrency import Capacity
 from services.classifier.crops import CropBatch, CropLimits, EncodedCrop, read_crop, read_crops
 from services.classifier.decision import Decision, decide
 from services.classifier.ensemble import Answer, Networks
 from services.classifier.explanation import Explanation, check_type, explanation
 from services.classifier.profiles import SiteProfiles, StoredProfile
+from services.runtime.admission import Admission
 from services.runtime.remote import Deadline
 
 
@@ -81,7 +81,7 @@ class Classifier:
         networks: Networks,
         limits: CropLimits,
         profiles: SiteProfiles,
-        capacity: Capacity,
+        capacity: Admission,
     ) -> None:
         self._catalogue = catalogue
         self._networks = networks
@@ -102,13 +102,14 @@ class Classifier:
         Raises:
             NotFound: there is no such model.
             InvalidArgument: there is no such site profile, or it cannot be used.
+            ResourceExhausted: there is too much to do.
             DomainError: what `Networks.answer` raises.
         """
         deadline = Deadline(timeout_s)
         model = await self._catalogue.get(model_name)
         profile = await self._profile(site_profile)
         count = len(crops)
-        async with self._capacity.room_for(count):
+        async with self._capacity.admitted(count, deadline=deadline):
             # Decoding and scaling some hundred files takes long enough to hold up the other streams.
             batch, errors = await asyncio.to_thread(
                 read_crops, crops, size=model.crop_size_px, limits=self._limits
@@ -141,6 +142,7 @@ class Classifier:
             FailedPrecondition: its answers cannot be explained.
             InvalidArgument: the crop cannot be read, the model cannot answer the type, or there is no such site
                 profile.
+            ResourceExhausted: there is too much to do.
             DomainError: what `Networks.answer` raises.
         """
         deadline = Deadline(timeout_s)
@@ -149,7 +151,7 @@ class Classifier:
         if cell_type is not None:
             check_type(cell_type, model.leaf_types)
         profile = await self._profile(site_profile)
-        async with self._capacity.room_for(1):
+        async with self._capacity.admitted(deadline=deadline):
             pixels = await asyncio.to_thread(read_crop, crop, size=model.crop_size_px, limits=self._limits)
             batch = await _corrected(pixels[None], profile)
             answer = await self._networks.answer(

@@ -16,7 +16,7 @@ from hemaserve.errors import FailedPrecondition, InvalidArgument, NotFound, Unav
 from hemaserve.geometry import FloatArray
 from hemaserve.imaging import RgbImage, letterbox, mask_scale_bar
 from services.classifier.batches import ImageBatch, infer_all
-from services.classifier.concurrency import Capacity, together
+from services.classifier.concurrency import together
 from services.classifier.crops import CropLimits, EncodedCrop, read_crops
 from services.classifier.decision import checked_probabilities
 from services.classifier.parameters import UnusableModelError
@@ -26,10 +26,12 @@ from services.classifier.screening_models import (
     ScreenTask,
     parse_screening_model,
 )
+from services.runtime.admission import Admission
 from services.runtime.fields import FieldGate
 from services.runtime.remote import Deadline
 from services.runtime.workers import Workers
 from services.triton.client import TritonClient
+from services.triton.pace import TritonPace
 
 _log = structlog.get_logger(__name__)
 
@@ -85,8 +87,9 @@ def findings(probabilities: FloatArray, model: ScreeningModel) -> list[Finding]:
 class ScreeningNetwork:
     """One network of the screen in Triton, by its name. It need not be there, and is loaded when first asked."""
 
-    def __init__(self, triton: TritonClient, name: str, task: ScreenTask) -> None:
+    def __init__(self, triton: TritonClient, pace: TritonPace, name: str, task: ScreenTask) -> None:
         self._triton = triton
+        self._pace = pace
         self._name = name
         self._task = task
 
@@ -125,7 +128,7 @@ class ScreeningNetwork:
         """
         with self._missing():
             answered = await infer_all(
-                self._triton,
+                self._pace,
                 model,
                 self._task.input_name,
                 images,
@@ -160,6 +163,7 @@ class Screening:
 
     Args:
         triton: where the networks are.
+        pace: how much they are given at one time.
         field_model: name of the network that looks at fields.
         cell_model: name of the network that looks at crops.
         gate: lets fields into memory.
@@ -171,16 +175,17 @@ class Screening:
     def __init__(
         self,
         triton: TritonClient,
+        pace: TritonPace,
         *,
         field_model: str,
         cell_model: str,
         gate: FieldGate,
         workers: Workers,
         limits: CropLimits,
-        capacity: Capacity,
+        capacity: Admission,
     ) -> None:
-        self._fields = ScreeningNetwork(triton, field_model, ScreenTask.FIELD)
-        self._cells = ScreeningNetwork(triton, cell_model, ScreenTask.CELL)
+        self._fields = ScreeningNetwork(triton, pace, field_model, ScreenTask.FIELD)
+        self._cells = ScreeningNetwork(triton, pace, cell_model, ScreenTask.CELL)
         self._gate = gate
         self._workers = workers
         self._limits = limits
@@ -220,7 +225,7 @@ class Screening:
         deadline = Deadline(timeout_s)
         model = await self._cells.model()
         count = len(crops)
-        async with self._capacity.room_for(count):
+        async with self._capacity.admitted(count, deadline=deadline):
             batch, errors = await asyncio.to_thread(
                 read_crops, crops, size=model.input_px, limits=self._limits
             )

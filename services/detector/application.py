@@ -12,11 +12,14 @@ from services.detector.models import ModelCatalog
 from services.detector.network import Network
 from services.detector.servicer import DetectorServicer
 from services.detector.settings import DetectorSettings
+from services.runtime.admission import Admission, Capacity
+from services.runtime.admission_metrics import AdmissionMetrics
 from services.runtime.fields import FieldGate
 from services.runtime.process import Service
 from services.runtime.workers import Workers
 from services.triton.client import TritonClient
 from services.triton.loading import LoadPolicy
+from services.triton.pace import PaceLimits, TritonPace
 
 SERVICE_NAME: Final = detector_pb2.DESCRIPTOR.services_by_name["DetectorService"].full_name
 
@@ -32,13 +35,14 @@ class DetectorApplication:
         self._catalog = ModelCatalog(
             self._triton, default=settings.default_model, refresh_s=settings.models_refresh_s
         )
-        gate = FieldGate(
-            self._workers,
-            settings.image_limits,
-            at_once=settings.fields_at_once,
-            waiting=settings.fields_waiting,
+        admission = AdmissionMetrics()
+        self.metrics = admission.registry
+        fields = Capacity("fields", settings.fields_at_once, settings.fields_waiting, kept_for_stat=1)
+        gate = FieldGate(self._workers, settings.image_limits, Admission(fields, admission))
+        pace = TritonPace(
+            self._triton, PaceLimits(settings.max_batch_ms, settings.batches_at_once), admission
         )
-        network = Network(self._triton, self._workers, batches_in_flight=settings.batches_in_flight)
+        network = Network(pace, self._workers, batches_in_flight=settings.batches_in_flight)
         self._servicer = DetectorServicer(
             Detector(self._catalog, gate, network, self._workers, settings.tiling),
             self._catalog,

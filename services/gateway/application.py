@@ -21,6 +21,8 @@ from services.gateway.models import ModelDirectory
 from services.gateway.pipeline import FieldPipeline
 from services.gateway.servicer import SmearServicer
 from services.gateway.settings import GatewaySettings
+from services.runtime.admission import Admission, Capacity
+from services.runtime.admission_metrics import AdmissionMetrics
 from services.runtime.process import Service
 from services.runtime.remote import open_channel, remote_errors
 from services.runtime.tasks import task_group
@@ -47,8 +49,19 @@ class GatewayApplication:
         detector, classifier = DetectorClient(self._to_detector), ClassifierClient(self._to_classifier)
         models = ModelDirectory(detector, classifier, max_age_s=settings.models_max_age_s)
         cutter = CellCutter(self._threads, _cell_image_limits(settings))
+        admission = AdmissionMetrics()
+        for_stat = max(1, settings.streams_at_once // 4)
+        self.metrics = admission.registry
         self._servicer = SmearServicer(
             settings,
+            fields=Admission(
+                Capacity("fields", settings.fields_at_once + 1, settings.fields_waiting, kept_for_stat=1),
+                admission,
+            ),
+            streams=Admission(
+                Capacity("streams", settings.streams_at_once + for_stat, waiting=0, kept_for_stat=for_stat),
+                admission,
+            ),
             detector=detector,
             classifier=classifier,
             models=models,

@@ -9,7 +9,6 @@ from typing import Final, TypeVar
 from hemaserve.cells import Kind
 from hemaserve.crops import CropEncoding
 from hemaserve.errors import Internal
-from hemaserve.results import Priority
 from hemaserve.v1 import cells_pb2, classifier_pb2, detector_pb2
 from services.gateway.classifier import CellStream, ClassifierClient, classification_of, finding_of
 from services.gateway.detector import DetectorClient
@@ -94,7 +93,7 @@ class FieldPipeline:
         self._models = models
 
     async def analyze(
-        self, field: FieldOrder, options: AnalyzeOptions, *, deadline: Deadline, priority: Priority
+        self, field: FieldOrder, options: AnalyzeOptions, *, deadline: Deadline
     ) -> FieldAnalysis:
         """Find the field's cells, name those of the kinds asked for, and screen it where asked for.
 
@@ -106,13 +105,13 @@ class FieldPipeline:
         """
 
         async def attempt() -> FieldAnalysis:
-            return await self._attempt(field, options, deadline=deadline, priority=priority)
+            return await self._attempt(field, options, deadline=deadline)
 
         budgets = (self._detector.budget, self._classifier.budget)
         return await repeated(attempt, budgets=budgets, deadline=deadline)
 
     async def _attempt(
-        self, field: FieldOrder, options: AnalyzeOptions, *, deadline: Deadline, priority: Priority
+        self, field: FieldOrder, options: AnalyzeOptions, *, deadline: Deadline
     ) -> FieldAnalysis:
         shape = await self._models.crop_shape(
             options.model, field="options.model", timeout_s=deadline.remaining_s()
@@ -124,7 +123,6 @@ class FieldPipeline:
             detecting = self._detector.detect(
                 _detect_request(field, options, shape),
                 deadline=deadline,
-                priority=priority,
                 paths=_REQUEST_PATHS,
             )
             naming: CellStream[classifier_pb2.ClassifyResponse] | None = None
@@ -132,7 +130,7 @@ class FieldPipeline:
             async for response in await calls.enter_async_context(aclosing(detecting)):
                 if options.screen and response.HasField("field"):
                     # Not before: what the detector cannot read is its to refuse.
-                    group.create_task(self._screen_field(field, findings, deadline, priority))
+                    group.create_task(self._screen_field(field, findings, deadline))
                 crops = findings.add(response)
                 if crops and naming is None:
                     # Not before there are crops: a field that fails or is empty never bothers the classifier.
@@ -141,7 +139,6 @@ class FieldPipeline:
                             model=options.model,
                             site_profile=field.site_profile,
                             deadline=deadline,
-                            priority=priority,
                             paths=_CLASSIFY_PATHS,
                         )
                     )
@@ -151,7 +148,7 @@ class FieldPipeline:
                 white = findings.to_screen(crops)
                 if white and screening is None:
                     screening = await calls.enter_async_context(
-                        self._classifier.screen_stream(deadline=deadline, priority=priority)
+                        self._classifier.screen_stream(deadline=deadline)
                     )
                     group.create_task(_collect(screening, findings.screen_cells))
                 if screening is not None:
@@ -162,13 +159,9 @@ class FieldPipeline:
                 await screening.finish()
         return findings.analysis()
 
-    async def _screen_field(
-        self, field: FieldOrder, findings: "_Findings", deadline: Deadline, priority: Priority
-    ) -> None:
+    async def _screen_field(self, field: FieldOrder, findings: "_Findings", deadline: Deadline) -> None:
         findings.screen_field(
-            await self._classifier.screen_field(
-                field.image, deadline=deadline, priority=priority, paths=_REQUEST_PATHS
-            )
+            await self._classifier.screen_field(field.image, deadline=deadline, paths=_REQUEST_PATHS)
         )
 
 

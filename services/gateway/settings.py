@@ -44,8 +44,25 @@ class GatewaySettings(ServiceSettings):
     fields_in_flight: Annotated[int, Field(ge=1, le=64)] = 4
     """Fields of one smear that are held and analysed at one time; beyond it the stream is not read."""
 
+    fields_at_once: Annotated[int, Field(ge=1, le=256)] = 4
+    """Fields of all calls and streams, and requests with located cells, that are analysed at one time; others wait
+    for their turn. As many as keep the networks busy: more of them only make each one slower. One more is let in when
+    it is STAT."""
+
+    fields_waiting: Annotated[int, Field(ge=0, le=4096)] = 32
+    """Fields of calls that may wait for their turn; further ones are refused with RESOURCE_EXHAUSTED, as are those
+    whose deadline could not be kept. A stream is not refused: while its next field waits, it is not read."""
+
+    streams_at_once: Annotated[int, Field(ge=1, le=4096)] = 128
+    """Streams that may be open at one time; further ones are refused with RESOURCE_EXHAUSTED; a quarter more may be
+    open when these are STAT. Bounds memory, together with max_image_bytes: each holds a field that waits for its
+    turn."""
+
+    stream_timeout_s: Annotated[float, Field(gt=0, le=86_400)] = 3600.0
+    """Time that a stream gets, in seconds, when its caller sets no deadline."""
+
     field_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 60.0
-    """Time that one field of a smear gets, in seconds; then it has failed, and the smear goes on."""
+    """Time that one field of a smear gets from its turn on, in seconds; then it has failed, and the smear goes on."""
 
     cell_requests_in_flight: Annotated[int, Field(ge=1, le=64)] = 4
     """Requests of one ClassifyCells stream that are held and answered at one time."""

@@ -16,7 +16,7 @@ from hemaserve.errors import DeadlineExceeded
 from services.runtime.errors import from_rpc_error
 from services.runtime.tls_files import TlsFiles
 
-_ALL_CALLS: Final = ({},)
+_ALL_CALLS: Final[tuple[Mapping[str, str], ...]] = ({},)
 
 
 def open_channel(

@@ -47,6 +47,15 @@ class Guarded(Protocol):
         """What each call passes on its way in, outermost first; their domain errors become statuses too."""
 
 
+@runtime_checkable
+class Measured(Protocol):
+    """An application that has figures of its own."""
+
+    @property
+    def metrics(self) -> CollectorRegistry:
+        """Where they are; shown together with those of its server."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunningServer:
     """Where a server can be reached."""
@@ -73,6 +82,9 @@ async def running(
     """
     registry = registry or CollectorRegistry()
     metrics = RpcMetrics(registry)
+    if isinstance(application, Measured):
+        # A registry collects like any of its own collectors.
+        registry.register(application.metrics)
     inner = application.interceptors(registry) if isinstance(application, Guarded) else ()
     server = _server(settings, [RpcInterceptor(metrics), *inner])
     watch = HealthWatch(

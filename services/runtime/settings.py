@@ -56,8 +56,12 @@ class ServiceSettings(BaseSettings):
     max_message_bytes: Annotated[int, Field(ge=4 * 2**20, le=2**30)] = 72 * 2**20
     """Largest message that is accepted, in bytes; a field's image is sent in one message."""
 
-    max_concurrent_calls: Annotated[int, Field(ge=1)] = 256
-    """Calls in progress at one time; further ones are refused with RESOURCE_EXHAUSTED."""
+    max_concurrent_calls: Annotated[int, Field(ge=1)] = 512
+    """Calls in progress at one time, whatever their priority; further ones are refused with RESOURCE_EXHAUSTED. A last
+    resort: keep it above what is let in and may wait, so that it is never this that keeps STAT out."""
+
+    stream_idle_s: Annotated[float, Field(gt=0, le=86_400)] = 300.0
+    """How long a stream's next request is waited for, in seconds; then the stream ends with DEADLINE_EXCEEDED."""
 
     drain_delay_s: Annotated[float, Field(ge=0, le=300)] = 0.0
     """After SIGTERM: how long to keep accepting calls while health already says NOT_SERVING, in seconds. Gives load
@@ -128,6 +132,14 @@ class ModelSettings(ServiceSettings):
 
     fields_waiting: Annotated[int, Field(ge=0, le=4096)] = 64
     """Fields that may wait for their turn; further ones are refused with RESOURCE_EXHAUSTED."""
+
+    max_batch_ms: Annotated[int, Field(ge=1, le=60_000)] = 200
+    """Time that one batch may take a network, in milliseconds: what STAT may have to wait for. Larger requests are
+    divided; what a row takes is measured."""
+
+    batches_at_once: Annotated[int, Field(ge=1, le=256)] = 3
+    """How much work that is not STAT may be with Triton at one time, in batches of that time. One more than a network
+    has instances keeps them busy; further work waits here, where its order can still change."""
 
     @property
     def image_limits(self) -> ImageLimits:

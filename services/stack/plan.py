@@ -175,7 +175,9 @@ def _told(
         "gateway": {"DETECTOR_ADDRESS": known["detector"], "CLASSIFIER_ADDRESS": known["classifier"]},
     }
     if profile.in_flight is not None:
-        own["detector"]["BATCHES_IN_FLIGHT"] = own["gateway"]["FIELDS_IN_FLIGHT"] = str(profile.in_flight)
+        at_once = str(profile.in_flight)
+        own["detector"]["BATCHES_IN_FLIGHT"] = own["gateway"]["FIELDS_IN_FLIGHT"] = at_once
+        own["gateway"]["FIELDS_AT_ONCE"] = at_once
     for name in SERVICES:
         own[name] |= {
             "LISTEN": parts[name].address,

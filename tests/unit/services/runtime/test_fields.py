@@ -10,6 +10,7 @@ from PIL import Image
 
 from hemaserve.errors import DeadlineExceeded, InvalidArgument, ResourceExhausted
 from hemaserve.imaging import ImageLimits
+from services.runtime.admission import Admission, Capacity
 from services.runtime.fields import FieldGate
 from services.runtime.remote import Deadline
 from services.runtime.workers import Workers
@@ -18,7 +19,7 @@ from services.runtime.workers import Workers
 @pytest.fixture
 def gate():
     workers = Workers(2)
-    yield FieldGate(workers, ImageLimits(max_side_px=4096), at_once=2, waiting=1)
+    yield FieldGate(workers, ImageLimits(max_side_px=4096), Admission(Capacity("fields", 2, 1)))
     workers.close()
 
 
