@@ -16,7 +16,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from hemaserve.access import Quota, Role
 from hemaserve.access.keys import digest, make_key
-from hemaserve.broken_calls import is_failed_write
+from hemaserve.broken_calls import is_broken
 from hemaserve.v1 import gateway_pb2, gateway_pb2_grpc
 from services.gateway.access.rules import RULES, is_open
 
@@ -92,7 +92,7 @@ async def refusal(guarded, method: str, credentials, messages=None) -> grpc.aio.
     while True:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await guarded.call(method, *credentials, messages=silence() if messages is None else messages)
-        if not is_failed_write(caught.value):  # grpc.aio's own confusion, see there
+        if not is_broken(caught.value):  # grpc.aio's own confusion, see there
             return caught.value
 
 
