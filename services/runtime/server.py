@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import grpc
 import grpc.aio
@@ -13,12 +13,16 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry
 
+from hemaserve.errors import Unavailable
 from services.runtime.health import HealthWatch
 from services.runtime.interceptors import RpcInterceptor
 from services.runtime.metrics import MetricsEndpoint, RpcMetrics
 from services.runtime.settings import ServiceSettings
 
 _log = structlog.get_logger(__name__)
+
+_LAST_WORDS_S: Final = 1.0
+"""What calls that are ended get to tell their callers so."""
 
 
 class Application(Protocol):
@@ -64,7 +68,8 @@ async def running(
     """
     registry = registry or CollectorRegistry()
     metrics = RpcMetrics(registry)
-    server = _server(settings, metrics)
+    interceptor = RpcInterceptor(metrics)
+    server = _server(settings, interceptor)
     watch = HealthWatch(
         application.check,
         application.service_names,
@@ -87,7 +92,7 @@ async def running(
         await watch.drain()
         watching.cancel()
         await asyncio.sleep(settings.drain_delay_s)
-        await server.stop(settings.drain_grace_s)
+        await _stop(server, interceptor, settings.drain_grace_s)
         with contextlib.suppress(asyncio.CancelledError):
             await watching
         await application.close()
@@ -95,17 +100,32 @@ async def running(
         _log.info("stopped", name=name)
 
 
-def _server(settings: ServiceSettings, metrics: RpcMetrics) -> grpc.aio.Server:
+async def _stop(server: grpc.aio.Server, interceptor: RpcInterceptor, grace_s: float) -> None:
+    """Accept no more calls, let those in progress finish, and tell those that cannot that they are to go elsewhere."""
+    stopping = asyncio.create_task(server.stop(grace_s + _LAST_WORDS_S))
+    await asyncio.wait({stopping}, timeout=grace_s)
+    if not stopping.done():
+        # gRPC would cancel them, and a caller cannot tell that from a call that was given up.
+        interceptor.end_calls(
+            Unavailable("the service is shutting down", reason="SHUTTING_DOWN", retry_after_s=0.1)
+        )
+    await stopping
+
+
+def _server(settings: ServiceSettings, interceptor: RpcInterceptor) -> grpc.aio.Server:
     options: list[tuple[str, Any]] = [
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_send_message_length", settings.max_message_bytes),
         # Two servers on one port would share its calls without anybody noticing.
         ("grpc.so_reuseport", 0),
         ("grpc.keepalive_time_ms", 60_000),
-        ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+        # Callers ask whether this side is alive while they wait for an answer, see hemaserve/balancing.py.
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", 1_000),
+        ("grpc.max_connection_age_ms", round(1000 * settings.connection_age_s)),
+        ("grpc.max_connection_age_grace_ms", round(1000 * settings.connection_age_grace_s)),
     ]
     return grpc.aio.server(
-        interceptors=[RpcInterceptor(metrics)],
+        interceptors=[interceptor],
         options=options,
         maximum_concurrent_rpcs=settings.max_concurrent_calls,
     )
