@@ -35,6 +35,14 @@ class RpcInterceptor(grpc.aio.ServerInterceptor):
     def __init__(self, metrics: RpcMetrics, *, quiet_prefixes: tuple[str, ...] = ("/grpc.health.",)) -> None:
         self._metrics = metrics
         self._quiet_prefixes = quiet_prefixes
+        self._in_progress: set[asyncio.Task[Any]] = set()
+        self._end: DomainError | None = None
+
+    def end_calls(self, error: DomainError) -> None:
+        """End all calls in progress with this error."""
+        self._end = error
+        for task in self._in_progress:
+            task.cancel()
 
     async def intercept_service(
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
@@ -58,8 +66,9 @@ class RpcInterceptor(grpc.aio.ServerInterceptor):
             async def stream(request: Any, context: Context) -> AsyncIterator[Any]:
                 with self._observed(method) as call:
                     try:
-                        async for response in inner(request, context):
-                            yield response
+                        with self._ended_in_order():
+                            async for response in inner(request, context):
+                                yield response
                     except Exception as error:
                         await call.refuse(error, context)
 
@@ -74,7 +83,8 @@ class RpcInterceptor(grpc.aio.ServerInterceptor):
         async def unary(request: Any, context: Context) -> Any:
             with self._observed(method) as call:
                 try:
-                    return await inner(request, context)
+                    with self._ended_in_order():
+                        return await inner(request, context)
                 except Exception as error:
                     await call.refuse(error, context)
 
@@ -84,6 +94,23 @@ class RpcInterceptor(grpc.aio.ServerInterceptor):
             else grpc.unary_unary_rpc_method_handler
         )
         return make_unary(unary, **codec)
+
+    @contextmanager
+    def _ended_in_order(self) -> Iterator[None]:
+        """Turns the end that `end_calls` puts to the call in the block into its error."""
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("a call is served outside a task")
+        self._in_progress.add(task)
+        try:
+            yield
+        except asyncio.CancelledError:
+            if self._end is None:
+                raise
+            task.uncancel()
+            raise self._end from None
+        finally:
+            self._in_progress.discard(task)
 
     @contextmanager
     def _observed(self, method: str) -> Iterator[_Call]:

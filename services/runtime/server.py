@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Final, Protocol, runtime_checkable
 
 import grpc
 import grpc.aio
@@ -13,6 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry
 
+from hemaserve.errors import Unavailable
 from services.runtime.health import HealthWatch
 from services.runtime.interceptors import RpcInterceptor
 from services.runtime.metrics import MetricsEndpoint, RpcMetrics, TlsMetrics
@@ -20,6 +21,9 @@ from services.runtime.settings import ServiceSettings
 from services.runtime.tls_files import TlsFiles
 
 _log = structlog.get_logger(__name__)
+
+_LAST_WORDS_S: Final = 1.0
+"""What calls that are ended get to tell their callers so."""
 
 
 class Application(Protocol):
@@ -86,7 +90,8 @@ async def running(
         # A registry collects like any of its own collectors.
         registry.register(application.metrics)
     inner = application.interceptors(registry) if isinstance(application, Guarded) else ()
-    server = _server(settings, [RpcInterceptor(metrics), *inner])
+    interceptor = RpcInterceptor(metrics)
+    server = _server(settings, [interceptor, *inner])
     watch = HealthWatch(
         application.check,
         application.service_names,
@@ -110,12 +115,24 @@ async def running(
         await watch.drain()
         watching.cancel()
         await asyncio.sleep(settings.drain_delay_s)
-        await server.stop(settings.drain_grace_s)
+        await _stop(server, interceptor, settings.drain_grace_s)
         with contextlib.suppress(asyncio.CancelledError):
             await watching
         await application.close()
         endpoint.close()
         _log.info("stopped", name=name)
+
+
+async def _stop(server: grpc.aio.Server, interceptor: RpcInterceptor, grace_s: float) -> None:
+    """Accept no more calls, let those in progress finish, and tell those that cannot that they are to go elsewhere."""
+    stopping = asyncio.create_task(server.stop(grace_s + _LAST_WORDS_S))
+    await asyncio.wait({stopping}, timeout=grace_s)
+    if not stopping.done():
+        # gRPC would cancel them, and a caller cannot tell that from a call that was given up.
+        interceptor.end_calls(
+            Unavailable("the service is shutting down", reason="SHUTTING_DOWN", retry_after_s=0.1)
+        )
+    await stopping
 
 
 def _server(settings: ServiceSettings, interceptors: Sequence[grpc.aio.ServerInterceptor]) -> grpc.aio.Server:
@@ -125,7 +142,10 @@ def _server(settings: ServiceSettings, interceptors: Sequence[grpc.aio.ServerInt
         # Two servers on one port would share its calls without anybody noticing.
         ("grpc.so_reuseport", 0),
         ("grpc.keepalive_time_ms", 60_000),
-        ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+        # Callers ask whether this side is alive while they wait for an answer, see hemaserve/balancing.py.
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", 1_000),
+        ("grpc.max_connection_age_ms", round(1000 * settings.connection_age_s)),
+        ("grpc.max_connection_age_grace_ms", round(1000 * settings.connection_age_grace_s)),
     ]
     return grpc.aio.server(
         interceptors=interceptors,

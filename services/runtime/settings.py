@@ -68,7 +68,16 @@ class ServiceSettings(BaseSettings):
     balancers time to notice; 5 is usual on Kubernetes."""
 
     drain_grace_s: Annotated[float, Field(ge=0, le=3600)] = 30.0
-    """After that: how long calls in progress may take to finish, in seconds."""
+    """After that: how long calls in progress may take to finish, in seconds. Then they are ended with UNAVAILABLE, so
+    that streams are resumed elsewhere."""
+
+    connection_age_s: Annotated[float, Field(ge=1, le=86_400)] = 300.0
+    """Age at which a connection takes no further calls, in seconds, so that callers spread over new replicas too. Calls
+    in progress go on."""
+
+    connection_age_grace_s: Annotated[float, Field(ge=1, le=86_400)] = 900.0
+    """After that: how long calls in progress may take to finish, in seconds; then they break. For smears, which are
+    resumed elsewhere; nothing else takes so long."""
 
     health_interval_s: Annotated[float, Field(gt=0, le=60)] = 1.0
     """How often the service looks whether it can answer, in seconds."""

@@ -3,7 +3,7 @@
 import asyncio
 import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import grpc
 import grpc.aio
@@ -231,18 +231,58 @@ async def wait_for_health_gone(channel: grpc.aio.Channel) -> None:
         assert error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)  # noqa: PT017
 
 
-async def test_draining_ends_a_call_that_outlasts_the_grace():
+@pytest.mark.parametrize("method", ["ListDetectors", "Detect"])
+async def test_a_call_that_outlasts_the_grace_is_told_to_go_elsewhere(method):
     begun = asyncio.Event()
 
     async def forever(context) -> None:
         begun.set()
         await asyncio.Event().wait()
 
-    async with serving(forever, drain_grace_s=0) as (_, _, channel):
-        call = stub(channel).ListDetectors(detector_pb2.ListDetectorsRequest())
+    request = {"ListDetectors": detector_pb2.ListDetectorsRequest, "Detect": detector_pb2.DetectRequest}
+
+    async def answer(channel: grpc.aio.Channel) -> None:
+        call = getattr(stub(channel), method)(request[method]())
+        await (call.read() if method == "Detect" else call)
+        await call.read()
+
+    settings = ServiceSettings(listen="127.0.0.1:0", drain_grace_s=0)
+    # Without gRPC's repetitions, which would hide it.
+    async with AsyncExitStack() as opened:
+        server = await opened.enter_async_context(running(App(forever), settings, name="test"))
+        channel = open_channel(server.address, repeatable=())
+        asked = asyncio.create_task(answer(channel))
         await begun.wait()
-    with pytest.raises((grpc.aio.AioRpcError, asyncio.CancelledError)):
-        await call
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await asked
+    await channel.close()
+    told = from_rpc_error(caught.value, "detector")
+    assert isinstance(told, Unavailable)
+    assert (told.reason, told.retry_after_s) == ("SHUTTING_DOWN", 0.1)
+
+
+async def test_an_old_connection_takes_no_new_calls_and_lets_the_running_one_finish():
+    begun, may_end = asyncio.Event(), asyncio.Event()
+    peers: list[str] = []
+
+    async def act(context) -> None:
+        peers.append(context.peer())
+        if len(peers) == 1:
+            begun.set()
+            await may_end.wait()
+
+    async with serving(act, connection_age_s=1, connection_age_grace_s=60) as (_, _, channel):
+        first = asyncio.create_task(collect(stub(channel).Detect(detector_pb2.DetectRequest())))
+        await begun.wait()
+        async with asyncio.timeout(20):
+            while len(set(peers)) < 2:
+                await stub(channel).ListDetectors(detector_pb2.ListDetectorsRequest())
+        may_end.set()
+        assert len(await first) == 1
+
+
+async def collect(call) -> list[detector_pb2.DetectResponse]:
+    return [response async for response in call]
 
 
 async def test_a_handler_knows_its_callers_deadline_and_has_a_default_without_one():
