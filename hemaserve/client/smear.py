@@ -19,9 +19,9 @@ class SmearStream(
 ):
     """Sends a smear's fields and collects their results.
 
-    Each result acknowledges its field; one that is about another image breaks the stream instead. A new stream hands back
-    the tallies of the results received, so that those fields are not sent again; the others are, with the same ids and
-    sequence numbers.
+    Each result acknowledges its field; one that is about another image breaks the stream instead. A new stream hands
+    back the tallies of the results received, so that those fields are not sent again; the others are, with the same ids
+    and sequence numbers.
 
     Args:
         opening: the first message, without `received`.
