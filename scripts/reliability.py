@@ -40,9 +40,9 @@ _FAULTS: Final = """\
 ## Faults
 
 Two of every process, and faults at random moments while smears, single fields and single cells are analysed; every
-answer is compared with what the same stack said undisturbed. *Answered*: seconds from the fault to the answer of the
-first single call that began after it. *Well again*: seconds until what was hit said SERVING again, the fault's own
-length included.
+answer is compared with what the same stack said undisturbed. *Answered*: seconds that a single call under way at the
+fault, or else the next one, waited for its answer, and those after it where it failed. *Well again*: seconds until what
+was hit said SERVING again, the fault's own length included.
 """
 _SOAK: Final = """\
 ## Soak
