@@ -30,6 +30,9 @@ COMMANDS: Final = {
 }
 """What is measured, in the page's order, and how."""
 
+NEEDED: Final = frozenset({"command", "claims", "date", "cpu", "cores", "memory_gb", "versions"})
+"""What each measurement says."""
+
 _INTRODUCTION: Final = """\
 # What it withstands
 
