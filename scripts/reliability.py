@@ -56,10 +56,17 @@ divides shared pages among those who share them: medians of the first and of the
 
 
 def load(folder: Path) -> dict[str, Document]:
-    """The measurements by name, in the page's order; those that nobody knows come last."""
+    """The measurements by name, in the page's order; those that nobody knows come last.
+
+    Raises:
+        SystemExit: one lacks something that the page needs of each.
+    """
     found = {
         path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))
     }
+    for name, document in found.items():
+        if missing := NEEDED - set(document):
+            raise SystemExit(f"{name}.json lacks {', '.join(sorted(missing))}")
     return {name: found[name] for name in (*COMMANDS, *sorted(set(found) - set(COMMANDS))) if name in found}
 
 

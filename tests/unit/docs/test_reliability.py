@@ -80,5 +80,5 @@ def test_a_measurement_that_nobody_foresaw_is_shown_too(reliability):
 
 def test_a_measurement_without_claims_is_refused(reliability, tmp_path):
     (tmp_path / "overload.json").write_text(json.dumps(FACTS | {"command": "x"}))
-    with pytest.raises(SystemExit, match="overload.json lacks claims"):
+    with pytest.raises(SystemExit, match=r"overload\.json lacks claims"):
         reliability.load(tmp_path)
