@@ -103,7 +103,7 @@ def _faults(document: Document) -> str:
         + table(header, rows)
         + f"\n{document['smears']} smears, {document['fields']} fields, {document['cells']} single cells; "
         f"{document['degraded_fields']} fields were answered by a part of the ensemble, and said so. "
-        f"Single calls, each asked once by its caller: {calls}.\n"
+        f"Single calls: {calls}.\n"
     )
 
 
