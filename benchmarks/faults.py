@@ -11,9 +11,9 @@ of twice; mixed up, an answer that is not what the undisturbed stack said of the
 is not the sum of its fields. Single calls may fail with UNAVAILABLE, RESOURCE_EXHAUSTED or DEADLINE_EXCEEDED and are
 counted; any other error is forbidden. Exit status 1 when anything was lost, duplicated, mixed up or forbidden.
 
-Two recovery times are measured from the moment of each fault: until the first call that began after it was answered,
-which is what callers feel, and until what was hit says SERVING again and goes on to for two seconds, the fault's own
-length included.
+Two recovery times are measured for each fault: how long a single call that was under way, or else the next one, and
+those after it where that failed, waited for an answer, which is what callers feel; and how long it took until what
+was hit says SERVING again and goes on to for two seconds, the fault's own length included.
 """
 
 import argparse
@@ -111,9 +111,10 @@ def report(faults: Sequence[Fault], tally: Tally, started: float, ended: float) 
 
 
 def _answered(fault: Fault, tally: Tally) -> float | None:
-    """Seconds from a fault to the answer of the first call that began after it and was answered well."""
-    ends = [call.ended for call in tally.calls if call.began >= fault.began and call.code == "OK"]
-    return min(ends) - fault.began if ends else None
+    """Seconds until a call was answered well, from the fault or from the beginning of the first call after it."""
+    calls = sorted((call for call in tally.calls if call.ended > fault.began), key=lambda call: call.began)
+    answered = [call.ended for call in calls if call.code == "OK"]
+    return min(answered) - max(calls[0].began, fault.began) if answered else None
 
 
 def _percentiles(values: Iterable[float | None]) -> dict[str, float]:

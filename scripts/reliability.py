@@ -30,6 +30,9 @@ COMMANDS: Final = {
 }
 """What is measured, in the page's order, and how."""
 
+NEEDED: Final = frozenset({"command", "claims", "date", "cpu", "cores", "memory_gb", "versions"})
+"""What each measurement says."""
+
 _INTRODUCTION: Final = """\
 # What it withstands
 
@@ -40,9 +43,9 @@ _FAULTS: Final = """\
 ## Faults
 
 Two of every process, and faults at random moments while smears, single fields and single cells are analysed; every
-answer is compared with what the same stack said undisturbed. *Answered*: seconds from the fault to the answer of the
-first single call that began after it. *Well again*: seconds until what was hit said SERVING again, the fault's own
-length included.
+answer is compared with what the same stack said undisturbed. *Answered*: seconds that a single call under way at the
+fault, or else the next one, waited for its answer, and those after it where it failed. *Well again*: seconds until what
+was hit said SERVING again, the fault's own length included.
 """
 _SOAK: Final = """\
 ## Soak
@@ -53,10 +56,17 @@ divides shared pages among those who share them: medians of the first and of the
 
 
 def load(folder: Path) -> dict[str, Document]:
-    """The measurements by name, in the page's order; those that nobody knows come last."""
+    """The measurements by name, in the page's order; those that nobody knows come last.
+
+    Raises:
+        SystemExit: one lacks something that the page needs of each.
+    """
     found = {
         path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))
     }
+    for name, document in found.items():
+        if missing := NEEDED - set(document):
+            raise SystemExit(f"{name}.json lacks {', '.join(sorted(missing))}")
     return {name: found[name] for name in (*COMMANDS, *sorted(set(found) - set(COMMANDS))) if name in found}
 
 
@@ -93,7 +103,7 @@ def _faults(document: Document) -> str:
         + table(header, rows)
         + f"\n{document['smears']} smears, {document['fields']} fields, {document['cells']} single cells; "
         f"{document['degraded_fields']} fields were answered by a part of the ensemble, and said so. "
-        f"Single calls, each asked once by its caller: {calls}.\n"
+        f"Single calls: {calls}.\n"
     )
 
 

@@ -16,6 +16,7 @@ from hemaserve.client.channel import open_channel
 from hemaserve.client.credentials import CallCredentials, Token
 from hemaserve.client.deadline import Deadline
 from hemaserve.client.errors import NotFoundError, error_of, failure_of_rpc, unreachable
+from hemaserve.client.integrity import check_image
 from hemaserve.client.requests import Acquisition, Field, ImageSource, LocatedCell
 from hemaserve.client.screen import screened
 from hemaserve.results import (
@@ -139,6 +140,7 @@ class Client:
             priority=translate.priority_to_proto(priority),
         )
         response = await self._ask((await self._stub()).AnalyzeField, request, timeout_s)
+        check_image(request.field.image, response.result.image_sha256)
         return screened(translate.field_result(response.result, response.differential), asked_for=screen)
 
     async def analyze_smear(

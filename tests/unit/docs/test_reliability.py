@@ -76,3 +76,9 @@ def test_a_measurement_that_nobody_foresaw_is_shown_too(reliability):
     page, _ = reliability.rendered({"another": FACTS | {"command": "x", "claims": FAULTS["claims"]}})
     assert "| Lost under faults |" in page
     assert "| `x` |" in page
+
+
+def test_a_measurement_without_claims_is_refused(reliability, tmp_path):
+    (tmp_path / "overload.json").write_text(json.dumps(FACTS | {"command": "x"}))
+    with pytest.raises(SystemExit, match=r"overload\.json lacks claims"):
+        reliability.load(tmp_path)
