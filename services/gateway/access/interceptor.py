@@ -71,7 +71,7 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):
                         yield message
                         first = False
                     if streams_in:
-                        # That a caller went away looks like the end of its messages first, and like itself a moment later.
+                        # A caller's going away looks like the end of its messages first, and like itself a moment later.
                         await asyncio.sleep(_MOMENT_S)
 
                 async with aclosing(serve(messages(), context)) as responses:
