@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 import grpc.aio
@@ -17,6 +17,8 @@ from services.gateway.access.door import Door, Visit
 from services.gateway.access.rules import is_open
 from services.runtime.principal import current_principal
 from services.runtime.tasks import foremost
+
+_MOMENT_S: Final = 0.005
 
 if TYPE_CHECKING:  # these are generic in the type stubs only
     Handler = grpc.RpcMethodHandler[Any, Any]
@@ -68,6 +70,9 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):
                         )
                         yield message
                         first = False
+                    if streams_in:
+                        # A caller's going away looks like the end of its messages first, and like itself a moment later.
+                        await asyncio.sleep(_MOMENT_S)
 
                 async with aclosing(serve(messages(), context)) as responses:
                     async for response in responses:
