@@ -1,6 +1,7 @@
 """The signals of a service's schedulers."""
 
 from collections.abc import Callable
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -48,9 +49,7 @@ class AdmissionMetrics:
         """From now on show what these functions return when the metrics are read."""
         self._held.labels(capacity).set_function(held)
         for priority in Priority:
-            self._waiting.labels(capacity, priority.value).set_function(
-                lambda priority=priority: waiting(priority)
-            )
+            self._waiting.labels(capacity, priority.value).set_function(partial(waiting, priority))
 
     def waited(self, capacity: str, priority: Priority, seconds: float) -> None:
         """Work got its turn after this time."""
