@@ -138,14 +138,14 @@ class Admission:
             self._leave(work)
             raise
         self._metrics.waited(self.capacity.name, caller.priority, self._clock() - began)
-        since = self._clock()
+        since, telling = self._clock(), True
         try:
             yield
         except InvalidArgument:
-            since = None  # refused for its own sake: it says nothing of how long work takes
+            telling = False  # refused for its own sake, which says nothing of how long work takes
             raise
         finally:
-            if since is not None:
+            if telling:
                 self._pace.note(work.cost, self._clock() - since)
             self._leave(work)
 

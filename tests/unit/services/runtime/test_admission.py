@@ -97,10 +97,7 @@ async def test_a_client_with_much_to_do_does_not_hold_up_another():
     await settle()
     other = [log.start(f"other {number}", client="other") for number in range(3)]
     await asyncio.gather(*flood, *other)
-    assert (
-        log.begun[:7] == [*("flood 0", "flood 1", "other 0", "flood 2", "other 1", "flood 3", "other 2")]
-        or log.begun.index("other 2") <= 6
-    )
+    assert log.begun.index("other 2") <= 6
     assert [name for name in log.begun if name.startswith("flood")] == [f"flood {n}" for n in range(10)]
 
 
@@ -294,7 +291,7 @@ _MOVES = st.lists(
 
 
 @given(_MOVES, st.integers(1, 5), st.integers(0, 8), st.integers(0, 2))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_whatever_comes_the_bounds_hold_and_everything_ends_exactly_once(moves, size, waiting, kept):
     async def play():
         log = Log(admission(size=size, waiting=waiting, kept_for_stat=kept))
@@ -302,13 +299,12 @@ def test_whatever_comes_the_bounds_hold_and_everything_ends_exactly_once(moves, 
         for number, (client, priority, cost, seconds, timeout_s, cancel_s, pause_s, patient) in enumerate(
             moves
         ):
-            cost = min(cost, log.admission.capacity.open_to(priority))
             tasks.append(
                 log.start(
                     f"{number}",
                     client=client,
                     priority=priority,
-                    cost=cost,
+                    cost=min(cost, log.admission.capacity.open_to(priority)),
                     seconds=seconds,
                     timeout_s=timeout_s,
                     patient=patient,
@@ -333,7 +329,7 @@ def test_whatever_comes_the_bounds_hold_and_everything_ends_exactly_once(moves, 
 
 
 @given(st.lists(st.integers(1, 4), min_size=2, max_size=4), st.integers(1, 4))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_clients_that_always_want_more_get_equal_shares_whatever_the_size_of_their_calls(costs, size):
     async def play():
         scheduler = admission(size=size)
