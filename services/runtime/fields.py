@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from hemaserve.errors import DeadlineExceeded, ResourceExhausted
-from hemaserve.imaging import ImageLimits, RgbImage, decode
+from hemaserve.image_files.facts import ImageLimits
+from hemaserve.imaging import RgbImage, decode
 from services.runtime.remote import Deadline
 from services.runtime.workers import Workers
 

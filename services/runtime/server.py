@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import grpc
 import grpc.aio
@@ -15,10 +15,15 @@ from prometheus_client import CollectorRegistry
 
 from services.runtime.health import HealthWatch
 from services.runtime.interceptors import RpcInterceptor
+from services.runtime.messages import SoundMessages
 from services.runtime.metrics import MetricsEndpoint, RpcMetrics
 from services.runtime.settings import ServiceSettings
 
 _log = structlog.get_logger(__name__)
+
+METADATA_BYTES: Final = 16 * 2**10
+"""Most metadata of one call; gRPC refuses more with RESOURCE_EXHAUSTED before anything of ours sees the call. A token
+of an identity provider takes one or two kB."""
 
 
 class Application(Protocol):
@@ -99,13 +104,15 @@ def _server(settings: ServiceSettings, metrics: RpcMetrics) -> grpc.aio.Server:
     options: list[tuple[str, Any]] = [
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_send_message_length", settings.max_message_bytes),
+        ("grpc.max_metadata_size", METADATA_BYTES),
+        ("grpc.absolute_max_metadata_size", METADATA_BYTES),
         # Two servers on one port would share its calls without anybody noticing.
         ("grpc.so_reuseport", 0),
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
     ]
     return grpc.aio.server(
-        interceptors=[RpcInterceptor(metrics)],
+        interceptors=[RpcInterceptor(metrics), SoundMessages()],
         options=options,
         maximum_concurrent_rpcs=settings.max_concurrent_calls,
     )

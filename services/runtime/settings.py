@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from hemaserve.imaging import ImageLimits
+from hemaserve.image_files.facts import ImageLimits
 from services.runtime.addresses import Address
 
 
