@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from hemaserve.crops import CropEncoding
 from hemaserve.errors import InvalidArgument
-from hemaserve.imaging import ImageLimits, RgbImage, decode, resize
+from hemaserve.image_files.facts import ImageLimits
+from hemaserve.imaging import RgbImage, decode, resize
 
 CropBatch = NDArray[np.uint8]
 """Crops of one size: uint8 [N, size, size, 3] RGB."""

@@ -10,7 +10,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client import CollectorRegistry
 
 from hemaserve.errors import Unavailable
-from hemaserve.imaging import ImageLimits
+from hemaserve.image_files.facts import ImageLimits
 from hemaserve.v1 import classifier_pb2, detector_pb2, gateway_pb2, gateway_pb2_grpc
 from services.gateway.classifier import ClassifierClient
 from services.gateway.classify_cells import CellNaming

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from hemaserve.errors import InvalidArgument
 from hemaserve.geometry import Box
-from hemaserve.imaging import ImageLimits, RgbImage, crop_area, cut_crop, decode
+from hemaserve.image_files.facts import ImageLimits
+from hemaserve.imaging import RgbImage, crop_area, cut_crop, decode
 from hemaserve.v1 import cells_pb2
 from services.gateway.models import CropShape
 

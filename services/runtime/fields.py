@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from hemaserve.imaging import ImageLimits, RgbImage, decode
+from hemaserve.image_files.facts import ImageLimits
+from hemaserve.imaging import RgbImage, decode
 from services.runtime.admission import Admission
 from services.runtime.remote import Deadline
 from services.runtime.workers import Workers

@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 from hemaserve.errors import Unavailable
 from services.runtime.health import HealthWatch
 from services.runtime.interceptors import RpcInterceptor
+from services.runtime.messages import SoundMessages
 from services.runtime.metrics import MetricsEndpoint, RpcMetrics, TlsMetrics
 from services.runtime.settings import ServiceSettings
 from services.runtime.tls_files import TlsFiles
@@ -24,6 +25,10 @@ _log = structlog.get_logger(__name__)
 
 _LAST_WORDS_S: Final = 1.0
 """What calls that are ended get to tell their callers so."""
+
+METADATA_BYTES: Final = 16 * 2**10
+"""Most metadata of one call; gRPC refuses more with RESOURCE_EXHAUSTED before anything of ours sees the call. A token
+of an identity provider takes one or two kB."""
 
 
 class Application(Protocol):
@@ -91,7 +96,7 @@ async def running(
         registry.register(application.metrics)
     inner = application.interceptors(registry) if isinstance(application, Guarded) else ()
     interceptor = RpcInterceptor(metrics)
-    server = _server(settings, [interceptor, *inner])
+    server = _server(settings, [interceptor, *inner, SoundMessages()])
     watch = HealthWatch(
         application.check,
         application.service_names,
@@ -139,6 +144,8 @@ def _server(settings: ServiceSettings, interceptors: Sequence[grpc.aio.ServerInt
     options: list[tuple[str, Any]] = [
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_send_message_length", settings.max_message_bytes),
+        ("grpc.max_metadata_size", METADATA_BYTES),
+        ("grpc.absolute_max_metadata_size", METADATA_BYTES),
         # Two servers on one port would share its calls without anybody noticing.
         ("grpc.so_reuseport", 0),
         ("grpc.keepalive_time_ms", 60_000),

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from hemaserve.imaging import ImageLimits
+from hemaserve.image_files.facts import ImageLimits
 from services.runtime.addresses import Address, ReplicatedAddress, is_loopback
 from services.runtime.tls_files import TlsFiles
 
