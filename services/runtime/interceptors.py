@@ -56,7 +56,7 @@ class RpcInterceptor(grpc.aio.ServerInterceptor):
 
     def _wrap(self, handler: Handler, method: str) -> Handler:
         codec = {
-            "request_deserializer": redaction.noting(handler.request_deserializer),
+            "request_deserializer": handler.request_deserializer,
             "response_serializer": handler.response_serializer,
         }
         inner: Any

@@ -1,7 +1,7 @@
-"""Requests whose bytes are no message of their type.
+"""How requests are read: bytes that are no message are refused, and what is said of a patient is remembered.
 
-gRPC answers them with INTERNAL before a handler is called. They are the caller's mistake, so here they get as far as
-the handler's place and are refused there like any other bad request.
+gRPC answers bytes that it cannot parse with INTERNAL before a handler is called. They are the caller's mistake, so here
+they get as far as the handler's place and are refused there like any other bad request.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import grpc.aio
 from google.protobuf.message import DecodeError
 
 from hemaserve.errors import InvalidArgument
+from services.runtime import redaction
 
 if TYPE_CHECKING:  # these are generic in the type stubs only
     Handler = grpc.RpcMethodHandler[Any, Any]
@@ -41,7 +42,7 @@ def _guarded(handler: Handler) -> Handler:
         "request_deserializer": _lenient(handler.request_deserializer or bytes),
         "response_serializer": handler.response_serializer,
     }
-    checked: Callable[[Any], Any] = _all_sound if handler.request_streaming else _sound
+    checked: Callable[[Any], Any] = _all_sound if handler.request_streaming else sound
     inner: Any
     if handler.response_streaming:
         inner = handler.stream_stream if handler.request_streaming else handler.unary_stream
@@ -73,7 +74,12 @@ def _lenient(parse: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
     return parsed
 
 
-def _sound(request: Any) -> Any:
+def sound(request: Any) -> Any:
+    """A request as the handlers' deserialiser gave it, if it is one.
+
+    Raises:
+        InvalidArgument: its bytes were no such message.
+    """
     if request is _UNREADABLE:
         raise InvalidArgument(
             "request",
@@ -81,9 +87,10 @@ def _sound(request: Any) -> Any:
             "a message of the contract",
             reason="REQUEST_UNREADABLE",
         )
+    redaction.note(request)
     return request
 
 
 async def _all_sound(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
     async for request in requests:
-        yield _sound(request)
+        yield sound(request)

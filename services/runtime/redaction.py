@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from contextvars import ContextVar
 from functools import cache
 from typing import Any, Final
@@ -70,19 +70,6 @@ _of_this_call: Final[ContextVar[SensitiveValues | None]] = ContextVar("sensitive
 def begin_call() -> None:
     """From here on, this task and those that it starts serve one call."""
     _of_this_call.set(SensitiveValues())
-
-
-def noting(deserialize: Callable[[bytes], Any] | None) -> Callable[[bytes], Any] | None:
-    """`deserialize`, made to remember what each request of the call at hand says in marked fields."""
-    if deserialize is None:
-        return None
-
-    def noted(data: bytes) -> Any:
-        message = deserialize(data)
-        note(message)
-        return message
-
-    return noted
 
 
 def note(message: Message) -> None:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 import grpc.aio
-from google.protobuf.message import DecodeError
 from google.rpc import code_pb2
 
 from hemaserve.errors import DomainError, InvalidArgument
 from services.gateway.access.door import Door, Visit
 from services.gateway.access.rules import is_open
+from services.runtime.messages import sound
 from services.runtime.principal import current_principal
 from services.runtime.tasks import foremost
 
@@ -47,7 +47,7 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):
         return handler if handler is None or is_open(method) else self._guarded(handler, method)
 
     def _guarded(self, handler: Handler, method: str) -> Handler:
-        serve, parse = _as_stream(handler), handler.request_deserializer
+        serve, parse = _as_stream(handler), handler.request_deserializer or bytes
         streams_in = handler.request_streaming
 
         async def guarded(raw: AsyncIterator[bytes], context: Context) -> AsyncIterator[Any]:
@@ -63,7 +63,7 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):
                 async def messages() -> AsyncIterator[Any]:
                     first = True
                     async for data in raw:
-                        message = _parsed(data, parse)
+                        message = sound(parse(data))
                         left_s = context.time_remaining() if streams_in else 0.0
                         await self._door.let_message_in(
                             visit, message, len(data), first=first, within_s=left_s
@@ -71,7 +71,7 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):
                         yield message
                         first = False
                     if streams_in:
-                        # A caller's going away looks like the end of its messages first, and like itself a moment later.
+                        # A caller's going away looks like the end of its messages first, and like itself soon after.
                         await asyncio.sleep(_MOMENT_S)
 
                 async with aclosing(serve(messages(), context)) as responses:
@@ -159,10 +159,3 @@ async def _only(requests: AsyncIterator[Any]) -> Any:
     if request is None:
         raise InvalidArgument("request", "absent", "one message")
     return request
-
-
-def _parsed(data: bytes, parse: Callable[[bytes], Any] | None) -> Any:
-    try:
-        return data if parse is None else parse(data)
-    except DecodeError:
-        raise InvalidArgument("request", "not a message of this call", "see the protos") from None
