@@ -167,6 +167,8 @@ class Guarded:
     application: GuardedApplication
     channel: grpc.aio.Channel
     address: str
+    attempts: int = 0
+    """Calls that were to be refused, with those that broke before that was heard."""
 
     @property
     def ran(self) -> list[tuple[str, str]]:
