@@ -52,6 +52,9 @@ class NotingServicer(gateway_pb2_grpc.SmearServiceServicer):
 
         await asyncio.create_task(work())
 
+    async def _after_message(self, name: str) -> None:
+        """For a test to look around in."""
+
     async def AnalyzeField(self, request, context):
         self._note("AnalyzeField")
         if self.gate is not None:
@@ -62,6 +65,7 @@ class NotingServicer(gateway_pb2_grpc.SmearServiceServicer):
         await self._in_a_task("AnalyzeSmear")
         async for _ in request_iterator:
             self.messages += 1
+            await self._after_message("AnalyzeSmear")
             yield gateway_pb2.AnalyzeSmearResponse()
 
     async def DetectCells(self, request, context):

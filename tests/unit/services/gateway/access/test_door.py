@@ -19,6 +19,7 @@ from hemaserve.access.keys import digest, make_key
 from hemaserve.broken_calls import is_broken
 from hemaserve.v1 import gateway_pb2, gateway_pb2_grpc
 from services.gateway.access.rules import RULES, is_open
+from services.runtime import redaction
 
 from .conftest import AUDIENCE, ISSUER, SERVICE, ago, bearer, begin
 
@@ -249,6 +250,20 @@ async def test_what_is_no_message_is_the_callers_fault(guarded):
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await call(b"\xff\xff\xff", metadata=(bearer(key),))
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_what_tells_whose_blood_it_is_stays_out_of_logs_at_a_guarded_gateway_too(guarded, monkeypatch):
+    """The server's own interceptor sees only bytes here."""
+    seen = []
+
+    async def work(self, name):
+        seen.append(redaction.redact("of SPECIMEN-7"))
+
+    monkeypatch.setattr(type(guarded.application.servicer), "_after_message", work, raising=False)
+    opening = gateway_pb2.AnalyzeSmearRequest(open=gateway_pb2.OpenSmear(smear_id="s", specimen="SPECIMEN-7"))
+    await guarded.call("AnalyzeSmear", bearer(guarded.add("lab")), messages=[opening])
+    assert seen
+    assert not [text for text in seen if "SPECIMEN-7" in text]
 
 
 async def test_health_is_open_to_probes(guarded):
