@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -58,6 +59,7 @@ class FaultyStack:
         address: the gateways', for clients, by way of their links.
         links: by the number of the replica that is called.
         credentials: what clients need; None without TLS.
+        running: done when the stack has ended, for a signal as it may be.
     """
 
     def __init__(
@@ -66,11 +68,13 @@ class FaultyStack:
         links: Mapping[int, list[Link]],
         credentials: grpc.ChannelCredentials | None,
         processes: Iterable[Process],
+        running: "asyncio.Task[None]",
         ready_file: Path,
     ) -> None:
         self.address = address
         self.links = links
         self.credentials = credentials
+        self.running = running
         self._ready_file = ready_file
         self._processes = {part.address: process for process in processes for part in process.parts}
         self._channels: dict[str, grpc.aio.Channel] = {}
@@ -135,7 +139,8 @@ async def faulty_stack(settings: StackSettings, say: Callable[[str], None]) -> A
             done, _ = await asyncio.wait({running}, timeout=0.1)
             if done:
                 running.result()
-        stack = FaultyStack(address, links, credentials, processes, settings.ready_file)
+                sys.exit("the stack was stopped before it was ready")
+        stack = FaultyStack(address, links, credentials, processes, running, settings.ready_file)
         opened.push_async_callback(stack.close)
         yield stack
 
