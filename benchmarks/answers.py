@@ -112,7 +112,7 @@ def field_problems(expected: FieldResult, found: FieldResult, sha256: str) -> li
     if found.image_sha256 != sha256:
         problems.append("is about another image")
     if [cell.cell_id for cell in found.cells] != [cell.cell_id for cell in expected.cells]:
-        return [*problems, "has other cells"]
+        return [*problems, f"has cells {_seen(found)} in place of {_seen(expected)}"]
     for one, other in zip(expected.cells, found.cells, strict=True):
         if not np.allclose(_edges(one.box), _edges(other.box), atol=1.5):
             problems.append(f"has cell {one.cell_id} elsewhere")
@@ -201,3 +201,10 @@ def _counts(fields: Iterable[FieldResult]) -> Counter[CellType | None]:
 
 def _edges(box: Box) -> tuple[float, ...]:
     return box.x0, box.y0, box.x1, box.y1
+
+
+def _seen(result: FieldResult) -> str:
+    return ", ".join(
+        f"{cell.cell_id} ({cell.score:.3f}; {' '.join(f'{edge:.1f}' for edge in _edges(cell.box))})"
+        for cell in result.cells
+    )

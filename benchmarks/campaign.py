@@ -4,6 +4,7 @@ import asyncio
 import random
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -40,12 +41,15 @@ class Fault:
 class Campaign:
     """Faults against a stack, one after the other and some at once."""
 
-    def __init__(self, stack: FaultyStack, tally: Tally, *, seed: int, every_s: float) -> None:
+    def __init__(
+        self, stack: FaultyStack, tally: Tally, *, seed: int, every_s: float, kinds: Sequence[str] = ()
+    ) -> None:
         self.faults: list[Fault] = []
         self._stack = stack
         self._tally = tally
         self._chance = random.Random(seed)
         self._every_s = every_s
+        self._kinds = kinds or list(KINDS)
         self._started = time.monotonic()
         self._open: set[asyncio.Task[None]] = set()
         self._sides: Counter[int] = Counter()
@@ -67,7 +71,7 @@ class Campaign:
             return
         side = sides.pop() if sides else self._chance.choice([one.number for one in replicas])
         well = [one for one in replicas if one.number == side and one.label not in unwell]
-        fault = Fault(self._chance.choice(list(KINDS)), side)
+        fault = Fault(self._chance.choice(self._kinds), side)
         task = asyncio.create_task(self._carry_out(fault, Target(self._stack, side, well, self._chance)))
         self._open.add(task)
         task.add_done_callback(self._open.discard)

@@ -158,8 +158,16 @@ async def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]
         )
         started = time.monotonic()
         asking = asyncio.create_task(load.run())
-        campaign = Campaign(stack, load.tally, seed=arguments.seed, every_s=arguments.every)
-        await campaign.run(60 * arguments.minutes)
+        campaign = Campaign(
+            stack, load.tally, seed=arguments.seed, every_s=arguments.every, kinds=arguments.kinds or ()
+        )
+        striking = asyncio.create_task(campaign.run(60 * arguments.minutes))
+        await asyncio.wait({striking, asking, stack.running}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (striking, asking):
+            if task.done():
+                task.result()
+        if not striking.done():
+            sys.exit("the stack was stopped; nothing was measured")
         load.stop()
         tally = await asking
         ended = time.monotonic()
@@ -203,6 +211,7 @@ def parser() -> argparse.ArgumentParser:
     words.add_argument(
         "--profile", choices=("default", "full"), default="default", help="of the stack; default: default"
     )
+    words.add_argument("--kinds", nargs="+", choices=list(KINDS), help="only these faults; default: all")
     words.add_argument(
         "--tls",
         action="store_true",

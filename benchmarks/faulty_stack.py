@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import json
+import socket
+import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -13,7 +15,7 @@ import grpc
 import psutil
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from benchmarks.links import Link
+from benchmarks.links import Link, bound
 from hemaserve.certificates import make_certificates
 from hemaserve.client import tls_credentials
 from hemaserve.tls_folder import SERVICES_CA
@@ -58,6 +60,7 @@ class FaultyStack:
         address: the gateways', for clients, by way of their links.
         links: by the number of the replica that is called.
         credentials: what clients need; None without TLS.
+        running: done when the stack has ended, for a signal as it may be.
     """
 
     def __init__(
@@ -66,11 +69,13 @@ class FaultyStack:
         links: Mapping[int, list[Link]],
         credentials: grpc.ChannelCredentials | None,
         processes: Iterable[Process],
+        running: "asyncio.Task[None]",
         ready_file: Path,
     ) -> None:
         self.address = address
         self.links = links
         self.credentials = credentials
+        self.running = running
         self._ready_file = ready_file
         self._processes = {part.address: process for process in processes for part in process.parts}
         self._channels: dict[str, grpc.aio.Channel] = {}
@@ -121,10 +126,12 @@ async def faulty_stack(settings: StackSettings, say: Callable[[str], None]) -> A
         NotReady: it did not get ready, or ended by itself.
     """
     assert settings.ready_file is not None
+    # Held before the stack's ports are chosen: links that chose afterwards could take one of those.
+    sockets = [bound() for _ in range(4 * settings.replicas**2 + settings.replicas)]
     processes = plan(settings)
     links: dict[int, list[Link]] = {}
     async with contextlib.AsyncExitStack() as opened:
-        address, led = await _with_links(processes, links)
+        address, led = await _with_links(processes, links, sockets)
         credentials = None if settings.tls is None else _certified(settings.tls)
         for each in links.values():
             for link in each:
@@ -135,7 +142,8 @@ async def faulty_stack(settings: StackSettings, say: Callable[[str], None]) -> A
             done, _ = await asyncio.wait({running}, timeout=0.1)
             if done:
                 running.result()
-        stack = FaultyStack(address, links, credentials, processes, settings.ready_file)
+                sys.exit("the stack was stopped before it was ready")
+        stack = FaultyStack(address, links, credentials, processes, running, settings.ready_file)
         opened.push_async_callback(stack.close)
         yield stack
 
@@ -155,7 +163,7 @@ async def _stopped(running: "asyncio.Task[None]") -> None:
 
 
 async def _with_links(
-    processes: Sequence[Process], links: dict[int, list[Link]]
+    processes: Sequence[Process], links: dict[int, list[Link]], sockets: list[socket.socket]
 ) -> tuple[str, list[Process]]:
     """The same processes, told of links in place of each other; and the links' address for clients."""
     parts = {part.address: part for process in processes for part in process.parts}
@@ -163,7 +171,7 @@ async def _with_links(
     async def link(caller: str, address: str) -> str:
         part = parts[address]
         made = Link(f"{caller} > {_label(part)}", address, encrypted=part.tls is not None)
-        await made.start()
+        await made.start(sockets.pop())
         links.setdefault(part.replica, []).append(made)
         return made.address
 

@@ -15,6 +15,13 @@ _ABSURD_LENGTH: Final = b"\xff\xff\xff"
 _LINGER_NOT_AT_ALL: Final = struct.pack("ii", 1, 0)
 
 
+def bound() -> socket.socket:
+    """A socket on a free port of the loopback."""
+    made = socket.socket()
+    made.bind(("127.0.0.1", 0))
+    return made
+
+
 class Frames:
     """Follows the HTTP/2 frames of replies, to break one where it cannot be taken for a sound one.
 
@@ -86,10 +93,11 @@ class Link:
         """How many are open, both sides counted."""
         return len(self._open)
 
-    async def start(self) -> None:
-        """Listen on a free port of the loopback."""
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, limit=CHUNK)
-        host, port = self._server.sockets[0].getsockname()[:2]
+    async def start(self, listening: socket.socket | None = None) -> None:
+        """Listen on a socket, or on a free port of the loopback."""
+        listening = listening or bound()
+        self._server = await asyncio.start_server(self._accept, sock=listening, limit=CHUNK)
+        host, port = listening.getsockname()[:2]
         self.address = f"{host}:{port}"
 
     async def close(self) -> None:
