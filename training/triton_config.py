@@ -99,7 +99,7 @@ def render(spec: ModelSpec, variant: Variant) -> str:
     else:
         lines += [
             f"instance_group [ {{ kind: {variant.instance_kind} count: {variant.instances} }} ]",
-            _batching(spec),
+            batching(spec.max_queue_delay_us),
         ]
         parameters |= variant.parameters
     lines += [_parameter(key, value) for key, value in parameters.items()]
@@ -123,9 +123,10 @@ def _tensor(role: str, tensor: TensorSpec) -> str:
     return f"{role} [ {{ name: {_quote(tensor.name)} data_type: {tensor.data_type} dims: [ {dims} ] }} ]"
 
 
-def _batching(spec: ModelSpec) -> str:
+def batching(max_queue_delay_us: int) -> str:
+    """How requests to one network are queued and joined."""
     settings = [
-        f"max_queue_delay_microseconds: {spec.max_queue_delay_us}",
+        f"max_queue_delay_microseconds: {max_queue_delay_us}",
         f"priority_levels: {PRIORITY_LEVELS}",
         f"default_priority_level: {DEFAULT_PRIORITY_LEVEL}",
         f"default_queue_policy {{ {_queue_policy(MAX_QUEUE_SIZE)} }}",

@@ -18,14 +18,17 @@ from hemaserve.errors import DeadlineExceeded, InvalidArgument, ResourceExhauste
 from hemaserve.results import Priority
 from services.runtime.admission_metrics import AdmissionMetrics
 from services.runtime.caller import current_caller
-from services.runtime.fair_queue import Entry, FairQueue
+from services.runtime.fair_queue import RANKS, Entry, FairQueue
 from services.runtime.remote import Deadline
 
 _MEMORY: Final = 0.95
 """What a measured time keeps of its weight with each further one: about the last twenty count."""
 
 _MARGIN: Final = 1.5
-"""How much longer than the mean a piece of work is expected to take: about half of them take longer than that."""
+"""How much longer than the mean a piece of work may well take, at least: about half of them take longer than that."""
+
+_DEVIATIONS: Final = 2.0
+"""How many mean deviations above the mean hold nearly all; TCP's timer (RFC 6298) takes four, and has less to lose."""
 
 _RETRY_S: Final = (0.05, 30.0)
 """Least and most that a refused caller is told to wait; between them, what was measured decides."""
@@ -146,7 +149,7 @@ class Admission:
             raise
         finally:
             if telling:
-                self._pace.note(work.cost, self._clock() - since)
+                self._pace.note(work, self._clock() - since)
             self._leave(work)
 
     def _enter(self, work: _Work) -> None:
@@ -163,10 +166,16 @@ class Admission:
             self._end(last, self._refusal(last, "DISPLACED", "more urgent work took the place"))
 
     async def _turn(self, work: _Work) -> None:
+        # Not until the deadline itself: so soon before it, a turn would be of no use.
+        needed_s = 0.0 if work.patient or not work.queued else self._pace.needed_s
         try:
-            async with asyncio.timeout(None if work.deadline is None else work.deadline.remaining_s()):
+            async with asyncio.timeout(
+                None if work.deadline is None else max(0.0, work.deadline.remaining_s() - needed_s)
+            ):
                 refusal = await work.turn
         except TimeoutError:
+            if needed_s:
+                raise self._refusal(work, "DEADLINE_UNREACHABLE", "others were more urgent") from None
             raise DeadlineExceeded("the deadline passed while the work waited for its turn") from None
         if refusal is not None:
             raise refusal
@@ -207,15 +216,21 @@ class Admission:
         if work.deadline is None or work.patient or not self._pace.unit_s:
             return False
         try:
-            return wait_s + _MARGIN * self._pace.unit_s > work.deadline.remaining_s()
+            return wait_s + self._pace.needed_s > work.deadline.remaining_s()
         except DeadlineExceeded:
             return True
 
     def _wait_s(self, work: _Work) -> float:
-        """How long waiting work will wait, about (Little's law): what goes before it, at the rate of a full house."""
-        most = self.capacity.open_to(work.caller.priority)
+        """How long waiting work will wait, about (Little's law): what goes before it, at the rate of a full house.
+
+        More urgent work will come meanwhile as it came lately, and go before it too.
+        """
+        priority = work.caller.priority
+        most = self.capacity.open_to(priority)
         missing = self._queue.ahead_of(work) + work.cost + self._held - most
-        return max(0, missing) * self._pace.unit_s / most
+        return (
+            max(0, missing) * self._pace.unit_s / (most * max(self._pace.left_by_the_urgent(priority), 0.01))
+        )
 
     def _refusal(self, work: _Work, reason: str, message: str) -> ResourceExhausted:
         retry_s = self._wait_s(work) or self._pace.unit_s or _UNMEASURED_RETRY_S
@@ -224,20 +239,35 @@ class Admission:
 
 
 class _Pace:
-    """How long a unit of the capacity is held, on average over the latest work."""
+    """How long a unit of the capacity is held, and by work of which priority, on average over the latest work."""
 
     def __init__(self) -> None:
-        self._cost = 0.0
+        self._cost = [0.0] * len(RANKS)
         self._cost_s = 0.0
+        self._deviation_s = 0.0
 
     @property
     def unit_s(self) -> float:
         """Seconds; 0 while nothing was measured."""
-        return self._cost_s / self._cost if self._cost else 0.0
+        return self._cost_s / sum(self._cost) if self._cost_s else 0.0
 
-    def note(self, cost: int, seconds: float) -> None:
-        self._cost = _MEMORY * self._cost + cost
-        self._cost_s = _MEMORY * self._cost_s + cost * seconds
+    @property
+    def needed_s(self) -> float:
+        """Seconds within which nearly all work is done that has its turn; 0 while nothing was measured."""
+        deviation_s = self._deviation_s / sum(self._cost) if self._cost_s else 0.0
+        return max(_MARGIN * self.unit_s, self.unit_s + _DEVIATIONS * deviation_s)
+
+    def left_by_the_urgent(self, priority: Priority) -> float:
+        """The share of the capacity, 0 to 1, that work more urgent than this leaves to it."""
+        served = sum(self._cost)
+        return 1 - sum(self._cost[: RANKS[priority]]) / served if served else 1.0
+
+    def note(self, work: Entry, seconds: float) -> None:
+        deviation_s = abs(seconds - self.unit_s) if self._cost_s else 0.0
+        self._deviation_s = _MEMORY * self._deviation_s + work.cost * deviation_s
+        self._cost = [_MEMORY * cost for cost in self._cost]
+        self._cost[RANKS[work.caller.priority]] += work.cost
+        self._cost_s = _MEMORY * self._cost_s + work.cost * seconds
 
 
 def _reason(error: BaseException) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -45,14 +45,21 @@ class TritonPace:
     Args:
         triton: where the networks are.
         metrics: where the figures go; capacities are called `triton_ms/` and the network's name.
+        clock: seconds; monotonic.
     """
 
     def __init__(
-        self, triton: TritonClient, limits: PaceLimits, metrics: AdmissionMetrics | None = None
+        self,
+        triton: TritonClient,
+        limits: PaceLimits,
+        metrics: AdmissionMetrics | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._triton = triton
         self._limits = limits
         self._metrics = metrics or AdmissionMetrics()
+        self._clock = clock
         self._networks: dict[str, _Network] = {}
 
     def rows(self, model: str, max_batch_size: int) -> int:
@@ -76,7 +83,7 @@ class TritonPace:
         network = self._network(model)
         cost_ms = math.ceil(rows * network.row_ms)
         async with network.milliseconds.admitted(cost_ms, deadline=deadline, patient=True):
-            began = time.monotonic()
+            began = self._clock()
             answer = await self._triton.infer(
                 model,
                 inputs,
@@ -84,14 +91,14 @@ class TritonPace:
                 timeout_s=deadline.remaining_s(),
                 priority=TRITON_PRIORITY[current_caller.get().priority],
             )
-            network.note(rows, time.monotonic() - began)
+            network.note(rows, self._clock() - began)
             return answer
 
     def _network(self, model: str) -> _Network:
         if model not in self._networks:
             one, several = self._limits.max_batch_ms, self._limits.batches_at_once
             capacity = Capacity(f"triton_ms/{model}", one * (several + 1), waiting=0, kept_for_stat=one)
-            self._networks[model] = _Network(Admission(capacity, self._metrics))
+            self._networks[model] = _Network(Admission(capacity, self._metrics, clock=self._clock))
         return self._networks[model]
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from services.triton.embedded import EmbeddedTriton
+from training import triton_config
 
 from ..small_models import ITS_SHA256, tensor_config, write_model
 
@@ -36,6 +37,29 @@ def flip_a_bit(file: Path, within: bytes) -> None:
     assert data.count(within) == 1
     data[data.index(within) + len(within) - 2] ^= 1
     file.write_bytes(data)
+
+
+def heavy(repository: Path, name: str, batching: str) -> None:
+    """x FP32 [N, 512, 512] -> y = x, the long way, one row at a time."""
+    write_model(
+        repository,
+        name,
+        tensor_config(
+            '{name: "x" data_type: TYPE_FP32 dims: [512, 512]}',
+            '{name: "y" data_type: TYPE_FP32 dims: [512, 512]}',
+            f"{batching}\ninstance_group [{{ kind: KIND_CPU count: 1 }}]",
+            max_batch_size=1,
+        ),
+        nodes=[
+            onnx.helper.make_node(
+                "MatMul", ["x" if i == 0 else f"x{i}", "weights"], ["y" if i == 39 else f"x{i + 1}"]
+            )
+            for i in range(40)
+        ],
+        inputs=[("x", "FLOAT", ["N", 512, 512])],
+        outputs=[("y", "FLOAT", ["N", 512, 512])],
+        constants={"weights": np.eye(512, dtype=np.float32)},
+    )
 
 
 @pytest.fixture(scope="session")
@@ -75,23 +99,26 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
         constants={"shape": np.array([-1, 3])},
     )
     # Enough work that a queue forms behind it: 40 products of 512 by 512 matrices for each row.
-    write_model(
+    heavy(
         root,
         "busy",
-        tensor_config(
-            '{name: "x" data_type: TYPE_FP32 dims: [512, 512]}',
-            '{name: "y" data_type: TYPE_FP32 dims: [512, 512]}',
-            "dynamic_batching { default_queue_policy { max_queue_size: 4 allow_timeout_override: true } }\n"
-            "instance_group [{ kind: KIND_CPU count: 1 }]",
-            max_batch_size=1,
-        ),
-        nodes=[
-            node("MatMul", ["x" if i == 0 else f"x{i}", "weights"], ["y" if i == 39 else f"x{i + 1}"])
-            for i in range(40)
-        ],
-        inputs=[("x", "FLOAT", ["N", 512, 512])],
-        outputs=[("y", "FLOAT", ["N", 512, 512])],
-        constants={"weights": np.eye(512, dtype=np.float32)},
+        "dynamic_batching { default_queue_policy { max_queue_size: 4 allow_timeout_override: true } }",
+    )
+    # The line that the exporter writes for the real networks.
+    heavy(root, "levels", triton_config.batching(0))
+    write_model(
+        root,
+        "levels_ensemble",
+        """
+platform: "ensemble"
+max_batch_size: 1
+input [{name: "x" data_type: TYPE_FP32 dims: [512, 512]}]
+output [{name: "y" data_type: TYPE_FP32 dims: [512, 512]}]
+ensemble_scheduling { step [{
+  model_name: "levels" model_version: -1
+  input_map { key: "x" value: "x" } output_map { key: "y" value: "y" }
+}] }
+""",
     )
     adder(root, "unbatched", 1.0)
     config = root / "unbatched" / "config.pbtxt"

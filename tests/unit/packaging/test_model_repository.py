@@ -10,7 +10,7 @@ from tritonclient.grpc import model_config_pb2
 
 from hemaserve.cells import CellType, Kind
 from hemaserve.unshipped import UNSHIPPED
-from training.triton_config import VARIANTS
+from training.triton_config import VARIANTS, batching
 
 REPOSITORY = Path(__file__).parents[3] / "model_repository"
 MODELS = sorted(path.name for path in REPOSITORY.iterdir() if path.is_dir())
@@ -31,6 +31,18 @@ def test_every_configuration_is_one_that_triton_reads_and_names_its_folder(model
 
     assert config.name == model
     assert bool(config.backend) != bool(config.platform)
+
+
+@pytest.mark.parametrize(("model", "path"), CONFIGS, ids=lambda value: str(getattr(value, "stem", value)))
+def test_every_network_queues_as_the_exporter_says(model: str, path: Path):
+    del model
+    config = read(path)
+    if config.platform == "ensemble":
+        return
+
+    delay = config.dynamic_batching.max_queue_delay_microseconds
+
+    assert batching(delay) in path.read_text().splitlines()
 
 
 @pytest.mark.parametrize("model", MODELS)
