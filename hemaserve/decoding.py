@@ -6,6 +6,7 @@ docs/decisions/0018-hostile-input.md.
 
 import io
 import re
+from collections.abc import Callable
 from typing import Final
 
 from PIL import (
@@ -15,6 +16,7 @@ from PIL import (
     ImageOps,
     JpegImagePlugin,
     PngImagePlugin,
+    PpmImagePlugin,
     TiffImagePlugin,
     WebPImagePlugin,
 )
@@ -22,15 +24,27 @@ from PIL import (
 from hemaserve.image_files.checks import check_file
 from hemaserve.image_files.facts import ImageLimits, Refused, animated, check_size, damaged, unsupported_mode
 
-PLUGINS: Final = (BmpImagePlugin, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin)
+PLUGINS: Final = (
+    PpmImagePlugin,
+    BmpImagePlugin,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
 """Loaded here, so that Pillow does not look for all the others when it meets its first file."""
 
 _MODES: Final = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
 _SIXTEEN_BITS: Final = re.compile(r";16[BLN]")
 
 
-def decode_to_rgb(data: bytes, *, limits: ImageLimits, field: str) -> Image.Image:
+def decode_to_rgb(
+    data: bytes, *, limits: ImageLimits, field: str, sized: Callable[[int], None] = lambda _: None
+) -> Image.Image:
     """One still image, of mode RGB, with its EXIF orientation applied and alpha laid on white.
+
+    Args:
+        sized: told the number of pixels before any is decoded.
 
     Raises:
         InvalidArgument: see `hemaserve.imaging.decode`.
@@ -40,6 +54,7 @@ def decode_to_rgb(data: bytes, *, limits: ImageLimits, field: str) -> Image.Imag
     try:
         with Image.open(io.BytesIO(data), formats=(file_format,)) as image:
             _check_opened(image, limits)
+            sized(image.width * image.height)
             # In place: a copy of a large field would be its memory twice.
             ImageOps.exif_transpose(image, in_place=True)
             return _to_rgb(image)

@@ -118,7 +118,7 @@ def _damaged() -> Iterator[NastyFile]:
 
 def _disguised() -> _Files:
     image = picture()
-    for file_format in ("GIF", "PPM", "ICO", "PDF", "EPS", "TGA", "PCX", "SGI", "DDS", "JPEG2000", "ICNS"):
+    for file_format in ("GIF", "PPM", "ICO", "EPS", "TGA", "PCX", "SGI", "DDS", "JPEG2000", "ICNS"):
         yield f"format-{file_format.lower()}.jpg", encoded(image, file_format)
     laughs = "".join(
         f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' if n else '<!ENTITY l0 "ha">' for n in range(10)
@@ -126,6 +126,7 @@ def _disguised() -> _Files:
     yield "billion-laughs.svg", f"<?xml version='1.0'?><!DOCTYPE s [{laughs}]><svg>&l9;</svg>".encode()
     yield "outside-entity.svg", b'<!DOCTYPE s [<!ENTITY x SYSTEM "file:///etc/hostname">]><svg>&x;</svg>'
     yield "script.html.png", b"<html><script>alert(1)</script></html>"
+    yield "pdf", b"%PDF-1.7\n1 0 obj<</Type/Catalog>>endobj\ntrailer<</Root 1 0 R>>\n%%EOF"
     yield "psd", b"8BPS\0\1" + bytes(6) + struct.pack(">HIIHH", 3, 48, 64, 8, 3) + bytes(4000)
     yield "postscript", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 48\n{ } loop\n"
     yield "avif", b"\0\0\0\x1cftypavif\0\0\0\0avifmif1miaf" + bytes(200)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from hemaserve.cells import CellType
 from hemaserve.errors import InvalidArgument
 from services.classifier.catalogue import ModelCatalogue
-from services.classifier.crops import CropBatch, CropLimits, EncodedCrop, read_crop, read_crops
+from services.classifier.crops import CropBatch, CropReader, EncodedCrop
 from services.classifier.decision import Decision, decide
 from services.classifier.ensemble import Answer, Networks
 from services.classifier.explanation import Explanation, check_type, explanation
@@ -69,7 +69,7 @@ class Classifier:
     Args:
         catalogue: where models are found by name.
         networks: whom to ask.
-        limits: what a crop may be.
+        reader: makes pixels of crops.
         profiles: where site profiles are found by name.
         capacity: crops that are worked on at one time, over all requests: pixels are copied several times on their way
             to Triton, and a request that waits for its turn costs only what it brought.
@@ -79,13 +79,13 @@ class Classifier:
         self,
         catalogue: ModelCatalogue,
         networks: Networks,
-        limits: CropLimits,
+        reader: CropReader,
         profiles: SiteProfiles,
         capacity: Admission,
     ) -> None:
         self._catalogue = catalogue
         self._networks = networks
-        self._limits = limits
+        self._reader = reader
         self._profiles = profiles
         self._capacity = capacity
 
@@ -110,10 +110,7 @@ class Classifier:
         profile = await self._profile(site_profile)
         count = len(crops)
         async with self._capacity.admitted(count, deadline=deadline):
-            # Decoding and scaling some hundred files takes long enough to hold up the other streams.
-            batch, errors = await asyncio.to_thread(
-                read_crops, crops, size=model.crop_size_px, limits=self._limits
-            )
+            batch, errors = await self._reader.read(crops, size=model.crop_size_px)
             crops.clear()
             batch = await _corrected(batch, profile)
             answer = await self._networks.answer(model, batch, timeout_s=deadline.remaining_s())
@@ -152,7 +149,7 @@ class Classifier:
             check_type(cell_type, model.leaf_types)
         profile = await self._profile(site_profile)
         async with self._capacity.admitted(deadline=deadline):
-            pixels = await asyncio.to_thread(read_crop, crop, size=model.crop_size_px, limits=self._limits)
+            pixels = await self._reader.read_one(crop, size=model.crop_size_px)
             batch = await _corrected(pixels[None], profile)
             answer = await self._networks.answer(
                 model, batch, timeout_s=deadline.remaining_s(), evidence=True

@@ -3,7 +3,6 @@
 It neither asks nor hears what the classifier says of a cell, so nothing that the classifier says can suppress a flag.
 """
 
-import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from hemaserve.geometry import FloatArray
 from hemaserve.imaging import RgbImage, letterbox, mask_scale_bar
 from services.classifier.batches import ImageBatch, infer_all
 from services.classifier.concurrency import together
-from services.classifier.crops import CropLimits, EncodedCrop, read_crops
+from services.classifier.crops import CropReader, EncodedCrop
 from services.classifier.decision import checked_probabilities
 from services.classifier.parameters import UnusableModelError
 from services.classifier.screening_models import (
@@ -168,7 +167,7 @@ class Screening:
         cell_model: name of the network that looks at crops.
         gate: lets fields into memory.
         workers: where pixels are worked on.
-        limits: what a crop may be.
+        reader: makes pixels of crops.
         capacity: crops that are worked on at one time, over all requests of any RPC.
     """
 
@@ -181,14 +180,14 @@ class Screening:
         cell_model: str,
         gate: FieldGate,
         workers: Workers,
-        limits: CropLimits,
+        reader: CropReader,
         capacity: Admission,
     ) -> None:
         self._fields = ScreeningNetwork(triton, pace, field_model, ScreenTask.FIELD)
         self._cells = ScreeningNetwork(triton, pace, cell_model, ScreenTask.CELL)
         self._gate = gate
         self._workers = workers
-        self._limits = limits
+        self._reader = reader
         self._capacity = capacity
 
     async def models(self) -> list[ScreeningModel]:
@@ -226,9 +225,7 @@ class Screening:
         model = await self._cells.model()
         count = len(crops)
         async with self._capacity.admitted(count, deadline=deadline):
-            batch, errors = await asyncio.to_thread(
-                read_crops, crops, size=model.input_px, limits=self._limits
-            )
+            batch, errors = await self._reader.read(crops, size=model.input_px)
             crops.clear()
             found = iter(await self._cells.findings(model, batch, timeout_s=deadline.remaining_s()))
         outcomes = [errors[index] if index in errors else next(found) for index in range(count)]

@@ -14,6 +14,7 @@ from services.detector.servicer import DetectorServicer
 from services.detector.settings import DetectorSettings
 from services.runtime.admission import Admission, Capacity
 from services.runtime.admission_metrics import AdmissionMetrics
+from services.runtime.decoders import Decoders
 from services.runtime.fields import FieldGate
 from services.runtime.process import Service
 from services.runtime.workers import Workers
@@ -27,7 +28,9 @@ SERVICE_NAME: Final = detector_pb2.DESCRIPTOR.services_by_name["DetectorService"
 class DetectorApplication:
     """The detector service, ready to be served."""
 
-    def __init__(self, settings: DetectorSettings) -> None:
+    def __init__(self, settings: DetectorSettings, decoders: Decoders | None = None) -> None:
+        self._own_decoders = decoders is None
+        self._decoders = decoders or Decoders(settings.decoders)
         self._triton = TritonClient(
             settings.triton_address, LoadPolicy(settings.load_on_request, settings.stack_profile)
         )
@@ -38,7 +41,7 @@ class DetectorApplication:
         admission = AdmissionMetrics()
         self.metrics = admission.registry
         fields = Capacity("fields", settings.fields_at_once, settings.fields_waiting, kept_for_stat=1)
-        gate = FieldGate(self._workers, settings.image_limits, Admission(fields, admission))
+        gate = FieldGate(self._decoders, self._workers, settings.image_limits, Admission(fields, admission))
         pace = TritonPace(
             self._triton, PaceLimits(settings.max_batch_ms, settings.batches_at_once), admission
         )
@@ -65,14 +68,18 @@ class DetectorApplication:
 
     async def close(self) -> None:
         self._workers.close()
+        if self._own_decoders:
+            await self._decoders.close()
         await self._triton.close()
 
 
-async def open_application(settings: DetectorSettings) -> DetectorApplication:
-    """The detector; Triton need not be there yet."""
-    return DetectorApplication(settings)
+async def open_application(
+    settings: DetectorSettings, decoders: Decoders | None = None
+) -> DetectorApplication:
+    """The detector, with decoders of its own or these; Triton need not be there yet."""
+    return DetectorApplication(settings, decoders)
 
 
-def service(settings: DetectorSettings) -> Service:
+def service(settings: DetectorSettings, decoders: Decoders | None = None) -> Service:
     """The detector as a process runs it."""
-    return Service("detector", settings, lambda: open_application(settings))
+    return Service("detector", settings, lambda: open_application(settings, decoders))

@@ -23,6 +23,7 @@ from services.gateway.servicer import SmearServicer
 from services.gateway.settings import GatewaySettings
 from services.runtime.admission import Admission, Capacity
 from services.runtime.admission_metrics import AdmissionMetrics
+from services.runtime.decoders import Decoders
 from services.runtime.process import Service
 from services.runtime.remote import open_channel, remote_errors
 from services.runtime.tasks import task_group
@@ -39,7 +40,7 @@ _CLASSIFIER = classifier_pb2.DESCRIPTOR.services_by_name["ClassifierService"].fu
 class GatewayApplication:
     """What the gateway brings to its server."""
 
-    def __init__(self, settings: GatewaySettings) -> None:
+    def __init__(self, settings: GatewaySettings, decoders: Decoders | None = None) -> None:
         """Needs a running event loop. Connects when the first call is made."""
         self._settings = settings
         self._access: Access | None = None
@@ -48,7 +49,11 @@ class GatewayApplication:
         self._threads = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="images")
         detector, classifier = DetectorClient(self._to_detector), ClassifierClient(self._to_classifier)
         models = ModelDirectory(detector, classifier, max_age_s=settings.models_max_age_s)
-        cutter = CellCutter(self._threads, _cell_image_limits(settings))
+        self._own_decoders = decoders is None
+        self._decoders = decoders or Decoders(settings.decoders)
+        cutter = CellCutter(
+            self._decoders, self._threads, _cell_image_limits(settings), at_once=settings.decode_threads
+        )
         admission = AdmissionMetrics()
         for_stat = max(1, settings.streams_at_once // 4)
         self.metrics = admission.registry
@@ -111,6 +116,8 @@ class GatewayApplication:
         await self._to_detector.close()
         await self._to_classifier.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
+        if self._own_decoders:
+            await self._decoders.close()
 
 
 def _open(address: str, settings: GatewaySettings) -> grpc.aio.Channel:
@@ -135,11 +142,11 @@ async def _check_serving(channel: grpc.aio.Channel, service: str, name: str) -> 
         raise Unavailable(f"the {name} is not serving", reason="DEPENDENCY_UNAVAILABLE")
 
 
-async def open_application(settings: GatewaySettings) -> GatewayApplication:
-    """The gateway, ready to be served."""
-    return GatewayApplication(settings)
+async def open_application(settings: GatewaySettings, decoders: Decoders | None = None) -> GatewayApplication:
+    """The gateway, with decoders of its own or these, ready to be served."""
+    return GatewayApplication(settings, decoders)
 
 
-def service(settings: GatewaySettings) -> Service:
+def service(settings: GatewaySettings, decoders: Decoders | None = None) -> Service:
     """The gateway as a process runs it."""
-    return Service("gateway", settings, lambda: open_application(settings))
+    return Service("gateway", settings, lambda: open_application(settings, decoders))

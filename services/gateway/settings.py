@@ -71,7 +71,7 @@ class GatewaySettings(ServiceSettings):
     """Longest side of an image of a located cell, in pixels. Larger images are fields: for AnalyzeField."""
 
     decode_threads: Annotated[int, Field(ge=1, le=64)] = 2
-    """Threads that decode images of located cells and encode crops; bounds the memory that decoded images take."""
+    """Images of located cells that are in memory at one time, and threads that cut cells from them and encode crops."""
 
     unidentified_limit: Annotated[float, Field(ge=0, le=1)] = UNIDENTIFIED_LIMIT
     """Share of unidentified cells, 0 to 1, above which a result is flagged for review."""

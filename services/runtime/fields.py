@@ -6,8 +6,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from hemaserve.image_files.facts import ImageLimits
-from hemaserve.imaging import RgbImage, decode
+from hemaserve.imaging import RgbImage
 from services.runtime.admission import Admission
+from services.runtime.decoders import Decoders
 from services.runtime.remote import Deadline
 from services.runtime.workers import Workers
 
@@ -33,19 +34,31 @@ class Field:
         return int(self.image.shape[0])
 
 
-def read_field(data: bytes, limits: ImageLimits) -> Field:
+async def read_field(data: bytes, limits: ImageLimits, decoders: Decoders, workers: Workers) -> Field:
     """Decodes an image file; `hemaserve.imaging.decode` says which and what is refused."""
-    return Field(decode(data, limits=limits, field="image"), hashlib.sha256(data).hexdigest())
+    image = await decoders.decode(data, limits=limits, field="image")
+    # Not by the decoder: a file that breaks into it shall not choose its own digest.
+    return Field(image, await workers.run(_digest, data))
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 class FieldGate:
     """Lets a few fields into memory at a time; a bounded number of others wait.
 
     Args:
+        decoders: make pixels of files.
+        workers: threads for the digests.
+        limits: what is accepted as a field.
         admission: decides whose turn it is, in fields.
     """
 
-    def __init__(self, workers: Workers, limits: ImageLimits, admission: Admission) -> None:
+    def __init__(
+        self, decoders: Decoders, workers: Workers, limits: ImageLimits, admission: Admission
+    ) -> None:
+        self._decoders = decoders
         self._workers = workers
         self._limits = limits
         self._admission = admission
@@ -59,4 +72,4 @@ class FieldGate:
             ResourceExhausted, DeadlineExceeded: what `Admission.admitted` raises.
         """
         async with self._admission.admitted(deadline=deadline):
-            yield await self._workers.run(read_field, data, self._limits)
+            yield await read_field(data, self._limits, self._decoders, self._workers)

@@ -82,6 +82,10 @@ class ServiceSettings(BaseSettings):
     health_interval_s: Annotated[float, Field(gt=0, le=60)] = 1.0
     """How often the service looks whether it can answer, in seconds."""
 
+    decoders: Annotated[int, Field(ge=1, le=64)] = 2
+    """Processes that decode image files, each started when it is first needed; some 10 MB each, and what an image takes
+    while it is decoded. Services in one process share them."""
+
     @property
     def tls(self) -> TlsFiles | None:
         """The files that gRPC is served with; None without TLS."""
@@ -134,7 +138,7 @@ class ModelSettings(ServiceSettings):
     """Longest side of a field, in pixels."""
 
     workers: Annotated[int, Field(ge=1, le=64)] = 2
-    """Threads that decode, scale and cut."""
+    """Threads that scale and cut."""
 
     fields_at_once: Annotated[int, Field(ge=1, le=256)] = 8
     """Fields in memory at one time; each takes 3 bytes a pixel."""

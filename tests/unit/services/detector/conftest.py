@@ -8,12 +8,14 @@ from scipy import ndimage
 
 from hemaserve.cells import Kind
 from hemaserve.errors import NotFound
-from hemaserve.imaging import PREPROCESSING_VERSION, ImageLimits
+from hemaserve.image_files.facts import ImageLimits
+from hemaserve.imaging import PREPROCESSING_VERSION
 from services.detector.detection import Detector
 from services.detector.models import ModelCatalog
 from services.detector.network import Network
 from services.detector.tiling import TilingPolicy
 from services.runtime.admission import Admission, Capacity
+from services.runtime.decoders import Decoders
 from services.runtime.fields import FieldGate
 from services.runtime.workers import Workers
 from services.triton.client import ModelDescription, TensorDescription
@@ -164,9 +166,16 @@ def catalog(fake_triton):
     return ModelCatalog(fake_triton, default="yolov8n", refresh_s=60)
 
 
+@pytest.fixture(scope="session")
+async def decoders():
+    decoders = Decoders(1)
+    yield decoders
+    await decoders.close()
+
+
 @pytest.fixture
-def gate(workers):
-    return FieldGate(workers, ImageLimits(), Admission(Capacity("fields", 2, 1)))
+def gate(decoders, workers):
+    return FieldGate(decoders, workers, ImageLimits(), Admission(Capacity("fields", 2, 1)))
 
 
 @pytest.fixture
