@@ -10,7 +10,7 @@ from tritonclient.grpc import model_config_pb2
 
 from hemaserve.cells import CellType, Kind
 from hemaserve.unshipped import UNSHIPPED
-from training.triton_config import VARIANTS, batching
+from training.triton_config import RECEIPT, VARIANTS, batching
 
 REPOSITORY = Path(__file__).parents[3] / "model_repository"
 MODELS = sorted(path.name for path in REPOSITORY.iterdir() if path.is_dir())
@@ -50,7 +50,12 @@ def test_all_configurations_of_a_model_differ_only_in_how_it_is_run(model: str):
     plain = read(REPOSITORY / model / "config.pbtxt")
     for path in (REPOSITORY / model / "configs").glob("*.pbtxt"):
         other = read(path)
-        assert (other.input, other.output) == (plain.input, plain.output)
+        receipts = {name for name, variant in VARIANTS.items() if variant.receipts}
+        outputs = list(plain.output)
+        assert list(other.input) == list(plain.input)
+        assert list(other.output)[: len(outputs)] == outputs
+        more = {tensor.name for tensor in list(other.output)[len(outputs) :]}
+        assert any(name.endswith(RECEIPT) for name in more) == (path.stem in receipts)
         assert 0 < other.max_batch_size <= plain.max_batch_size
         how = {"intra_op_thread_count", "inter_op_thread_count", "runtime", "precision", "enable_mem_arena"}
         said, plainly = parameters(other), parameters(plain)
