@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from hemaserve.errors import Unavailable
+from hemaserve.addresses import may_have_replicas, of_a_name, replicas
+from hemaserve.errors import DomainError, Unavailable
 from hemaserve.imaging import ImageLimits
 from hemaserve.v1 import classifier_pb2, detector_pb2, gateway_pb2, gateway_pb2_grpc
 from services.gateway.classifier import ClassifierClient
@@ -18,11 +19,13 @@ from services.gateway.models import ModelDirectory
 from services.gateway.pipeline import FieldPipeline
 from services.gateway.servicer import SmearServicer
 from services.gateway.settings import GatewaySettings
+from services.runtime.hedging import Hedging
 from services.runtime.process import Service
 from services.runtime.remote import open_channel, remote_errors
-from services.runtime.tasks import task_group
+from services.runtime.tasks import any_of, task_group
 
 _CHECK_TIMEOUT_S = 1.0
+_REPLICAS_OF_A_NAME = 4
 _SERVICE = gateway_pb2.DESCRIPTOR.services_by_name["SmearService"].full_name
 _DETECTOR = detector_pb2.DESCRIPTOR.services_by_name["DetectorService"].full_name
 _CLASSIFIER = classifier_pb2.DESCRIPTOR.services_by_name["ClassifierService"].full_name
@@ -36,6 +39,8 @@ class GatewayApplication:
         max_bytes = settings.max_message_bytes
         self._to_detector = open_channel(settings.detector_address, max_message_bytes=max_bytes)
         self._to_classifier = open_channel(settings.classifier_address, max_message_bytes=max_bytes)
+        self._detectors = _checks(settings.detector_address)
+        self._classifiers = _checks(settings.classifier_address)
         self._threads = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="images")
         detector, classifier = DetectorClient(self._to_detector), ClassifierClient(self._to_classifier)
         models = ModelDirectory(detector, classifier, max_age_s=settings.models_max_age_s)
@@ -45,7 +50,7 @@ class GatewayApplication:
             detector=detector,
             classifier=classifier,
             models=models,
-            pipeline=FieldPipeline(detector, classifier, models),
+            pipeline=FieldPipeline(detector, classifier, models, _hedging(settings)),
             naming=CellNaming(classifier, models, cutter),
             explaining=CellExplaining(classifier, models, cutter),
             threads=self._threads,
@@ -67,8 +72,10 @@ class GatewayApplication:
             Unavailable: one of them does not.
         """
         async with task_group() as group:
-            group.create_task(_check_serving(self._to_detector, _DETECTOR, "detector"))
-            group.create_task(_check_serving(self._to_classifier, _CLASSIFIER, "classifier"))
+            group.create_task(_check_serving(self._to_detector, self._detectors, _DETECTOR, "detector"))
+            group.create_task(
+                _check_serving(self._to_classifier, self._classifiers, _CLASSIFIER, "classifier")
+            )
 
     async def close(self) -> None:
         """Close the channels and end the threads."""
@@ -77,16 +84,34 @@ class GatewayApplication:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
+def _hedging(settings: GatewaySettings) -> Hedging | None:
+    behind = (settings.detector_address, settings.classifier_address)
+    return Hedging(settings.hedge_share) if any(map(may_have_replicas, behind)) else None
+
+
 def _cell_image_limits(settings: GatewaySettings) -> ImageLimits:
     side = settings.max_cell_image_side_px
     return ImageLimits(max_bytes=settings.max_image_bytes, max_side_px=side, max_pixels=side * side)
 
 
-async def _check_serving(channel: grpc.aio.Channel, service: str, name: str) -> None:
+def _checks(address: str) -> int:
+    """How many questions side by side reach every replica, as gRPC hands them out in turn."""
+    return _REPLICAS_OF_A_NAME if of_a_name(address) else len(replicas(address))
+
+
+async def _check_serving(channel: grpc.aio.Channel, count: int, service: str, name: str) -> None:
     check = health_pb2_grpc.HealthStub(channel).Check  # type: ignore[attr-defined]  # set by its __init__
-    with remote_errors(name):
-        answer = await check(health_pb2.HealthCheckRequest(service=service), timeout=_CHECK_TIMEOUT_S)
-    if answer.status != health_pb2.HealthCheckResponse.SERVING:
+
+    async def ask() -> bool:
+        try:
+            with remote_errors(name):
+                answer = await check(health_pb2.HealthCheckRequest(service=service), timeout=_CHECK_TIMEOUT_S)
+        except DomainError:
+            return False
+        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+    # One replica that serves is enough; whether the others do is what the one answer must not depend on.
+    if not await any_of(ask() for _ in range(count)):
         raise Unavailable(f"the {name} is not serving", reason="DEPENDENCY_UNAVAILABLE")
 
 

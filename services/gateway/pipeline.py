@@ -16,6 +16,7 @@ from services.gateway.detector import DetectorClient
 from services.gateway.models import CropShape, ModelDirectory
 from services.gateway.orders import AnalyzeOptions, FieldOrder
 from services.gateway.provenance import merge_provenances
+from services.runtime.hedging import Hedging
 from services.runtime.remote import Deadline
 from services.runtime.repeating import repeated
 from services.runtime.tasks import task_group
@@ -87,11 +88,19 @@ class FieldPipeline:
     """Analyses fields, any number at the same time."""
 
     def __init__(
-        self, detector: DetectorClient, classifier: ClassifierClient, models: ModelDirectory
+        self,
+        detector: DetectorClient,
+        classifier: ClassifierClient,
+        models: ModelDirectory,
+        hedging: Hedging | None = None,
     ) -> None:
+        """Args:
+        hedging: for fields that take long on their way through the replicas; None where there are none.
+        """
         self._detector = detector
         self._classifier = classifier
         self._models = models
+        self._hedging = hedging
 
     async def analyze(
         self, field: FieldOrder, options: AnalyzeOptions, *, deadline: Deadline, priority: Priority
@@ -108,8 +117,14 @@ class FieldPipeline:
         async def attempt() -> FieldAnalysis:
             return await self._attempt(field, options, deadline=deadline, priority=priority)
 
+        async def first() -> FieldAnalysis:
+            # A batch has time, and nobody else's is to be taken for it.
+            if self._hedging is None or priority is Priority.BATCH:
+                return await attempt()
+            return await self._hedging.first(attempt)
+
         budgets = (self._detector.budget, self._classifier.budget)
-        return await repeated(attempt, budgets=budgets, deadline=deadline)
+        return await repeated(first, budgets=budgets, deadline=deadline)
 
     async def _attempt(
         self, field: FieldOrder, options: AnalyzeOptions, *, deadline: Deadline, priority: Priority
