@@ -49,6 +49,11 @@ def may_have_replicas(address: str) -> bool:
     return of_a_name(address) or len(replicas(address)) > 1
 
 
+def is_ip(host: str) -> bool:
+    """Whether what stands before a port is an IP address, one of version 6 in brackets."""
+    return _version(host) is not None
+
+
 def target(address: str) -> str:
     """The gRPC target of an address, see https://github.com/grpc/grpc/blob/master/doc/naming.md.
 

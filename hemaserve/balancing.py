@@ -39,8 +39,9 @@ _RETRY: Final = {
     "maxBackoff": "2s",
     "backoffMultiplier": 2,
 }
-# When most calls fail, retries only add to the trouble: below half of the tokens there are none.
-_BUDGET: Final = {"maxTokens": 20, "tokenRatio": 0.2}
+# When most calls fail, retries only add to the trouble: below half of the tokens there are none. With one of two
+# replicas sick each failure stands beside two successes, its repetition's among them: that alone must not use it up.
+_BUDGET: Final = {"maxTokens": 20, "tokenRatio": 0.6}
 
 
 def options(
@@ -77,6 +78,9 @@ def options(
         ("grpc.service_config_disable_resolution", 1),
         ("grpc.keepalive_time_ms", round(1000 * KEEPALIVE_TIME_S)),
         ("grpc.keepalive_timeout_ms", round(1000 * KEEPALIVE_TIMEOUT_S)),
+        # gRPC also pings to learn the bandwidth, and asks nothing else while such a ping is on its way.
+        ("grpc.http2.ping_timeout_ms", round(1000 * KEEPALIVE_TIMEOUT_S)),
+        ("grpc.http2.max_pings_without_data", 0),
         # A replica that comes back is found within a second, not after gRPC's default of up to two minutes.
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.min_reconnect_backoff_ms", 1000),

@@ -9,7 +9,8 @@ import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client import CollectorRegistry
 
-from hemaserve.errors import Unavailable
+from hemaserve.addresses import may_have_replicas, of_a_name, replicas
+from hemaserve.errors import DomainError, Unavailable
 from hemaserve.image_files.facts import ImageLimits
 from hemaserve.v1 import classifier_pb2, detector_pb2, gateway_pb2, gateway_pb2_grpc
 from services.gateway.classifier import ClassifierClient
@@ -24,14 +25,16 @@ from services.gateway.settings import GatewaySettings
 from services.runtime.admission import Admission, Capacity
 from services.runtime.admission_metrics import AdmissionMetrics
 from services.runtime.decoders import Decoders
+from services.runtime.hedging import Hedging
 from services.runtime.process import Service
 from services.runtime.remote import open_channel, remote_errors
-from services.runtime.tasks import task_group
+from services.runtime.tasks import any_of, task_group
 
 if TYPE_CHECKING:
     from services.gateway.access.open import Access
 
 _CHECK_TIMEOUT_S = 1.0
+_REPLICAS_OF_A_NAME = 4
 _SERVICE = gateway_pb2.DESCRIPTOR.services_by_name["SmearService"].full_name
 _DETECTOR = detector_pb2.DESCRIPTOR.services_by_name["DetectorService"].full_name
 _CLASSIFIER = classifier_pb2.DESCRIPTOR.services_by_name["ClassifierService"].full_name
@@ -46,6 +49,8 @@ class GatewayApplication:
         self._access: Access | None = None
         self._to_detector = _open(settings.detector_address, settings)
         self._to_classifier = _open(settings.classifier_address, settings)
+        self._detectors = _checks(settings.detector_address)
+        self._classifiers = _checks(settings.classifier_address)
         self._threads = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="images")
         detector, classifier = DetectorClient(self._to_detector), ClassifierClient(self._to_classifier)
         models = ModelDirectory(detector, classifier, max_age_s=settings.models_max_age_s)
@@ -70,7 +75,7 @@ class GatewayApplication:
             detector=detector,
             classifier=classifier,
             models=models,
-            pipeline=FieldPipeline(detector, classifier, models),
+            pipeline=FieldPipeline(detector, classifier, models, _hedging(settings)),
             naming=CellNaming(classifier, models, cutter),
             explaining=CellExplaining(classifier, models, cutter),
             threads=self._threads,
@@ -106,8 +111,10 @@ class GatewayApplication:
             Unavailable: one of them does not.
         """
         async with task_group() as group:
-            group.create_task(_check_serving(self._to_detector, _DETECTOR, "detector"))
-            group.create_task(_check_serving(self._to_classifier, _CLASSIFIER, "classifier"))
+            group.create_task(_check_serving(self._to_detector, self._detectors, _DETECTOR, "detector"))
+            group.create_task(
+                _check_serving(self._to_classifier, self._classifiers, _CLASSIFIER, "classifier")
+            )
 
     async def close(self) -> None:
         """Close the channels, end the threads, and write the audit log to its end."""
@@ -129,16 +136,34 @@ def _open(address: str, settings: GatewaySettings) -> grpc.aio.Channel:
     )
 
 
+def _hedging(settings: GatewaySettings) -> Hedging | None:
+    behind = (settings.detector_address, settings.classifier_address)
+    return Hedging(settings.hedge_share) if any(map(may_have_replicas, behind)) else None
+
+
 def _cell_image_limits(settings: GatewaySettings) -> ImageLimits:
     side = settings.max_cell_image_side_px
     return ImageLimits(max_bytes=settings.max_image_bytes, max_side_px=side, max_pixels=side * side)
 
 
-async def _check_serving(channel: grpc.aio.Channel, service: str, name: str) -> None:
+def _checks(address: str) -> int:
+    """How many questions side by side reach every replica, as gRPC hands them out in turn."""
+    return _REPLICAS_OF_A_NAME if of_a_name(address) else len(replicas(address))
+
+
+async def _check_serving(channel: grpc.aio.Channel, count: int, service: str, name: str) -> None:
     check = health_pb2_grpc.HealthStub(channel).Check  # type: ignore[attr-defined]  # set by its __init__
-    with remote_errors(name):
-        answer = await check(health_pb2.HealthCheckRequest(service=service), timeout=_CHECK_TIMEOUT_S)
-    if answer.status != health_pb2.HealthCheckResponse.SERVING:
+
+    async def ask() -> bool:
+        try:
+            with remote_errors(name):
+                answer = await check(health_pb2.HealthCheckRequest(service=service), timeout=_CHECK_TIMEOUT_S)
+        except DomainError:
+            return False
+        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+    # One replica that serves is enough; whether the others do is what the one answer must not depend on.
+    if not await any_of(ask() for _ in range(count)):
         raise Unavailable(f"the {name} is not serving", reason="DEPENDENCY_UNAVAILABLE")
 
 

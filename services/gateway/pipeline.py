@@ -9,12 +9,15 @@ from typing import Final, TypeVar
 from hemaserve.cells import Kind
 from hemaserve.crops import CropEncoding
 from hemaserve.errors import Internal
+from hemaserve.results import Priority
 from hemaserve.v1 import cells_pb2, classifier_pb2, detector_pb2
 from services.gateway.classifier import CellStream, ClassifierClient, classification_of, finding_of
 from services.gateway.detector import DetectorClient
 from services.gateway.models import CropShape, ModelDirectory
 from services.gateway.orders import AnalyzeOptions, FieldOrder
 from services.gateway.provenance import merge_provenances
+from services.runtime.caller import current_caller
+from services.runtime.hedging import Hedging
 from services.runtime.remote import Deadline
 from services.runtime.repeating import repeated
 from services.runtime.tasks import task_group
@@ -86,11 +89,19 @@ class FieldPipeline:
     """Analyses fields, any number at the same time."""
 
     def __init__(
-        self, detector: DetectorClient, classifier: ClassifierClient, models: ModelDirectory
+        self,
+        detector: DetectorClient,
+        classifier: ClassifierClient,
+        models: ModelDirectory,
+        hedging: Hedging | None = None,
     ) -> None:
+        """Args:
+        hedging: for fields that take long on their way through the replicas; None where there are none.
+        """
         self._detector = detector
         self._classifier = classifier
         self._models = models
+        self._hedging = hedging
 
     async def analyze(
         self, field: FieldOrder, options: AnalyzeOptions, *, deadline: Deadline
@@ -107,8 +118,14 @@ class FieldPipeline:
         async def attempt() -> FieldAnalysis:
             return await self._attempt(field, options, deadline=deadline)
 
+        async def first() -> FieldAnalysis:
+            # A batch has time, and nobody else's is to be taken for it.
+            if self._hedging is None or current_caller.get().priority is Priority.BATCH:
+                return await attempt()
+            return await self._hedging.first(attempt)
+
         budgets = (self._detector.budget, self._classifier.budget)
-        return await repeated(attempt, budgets=budgets, deadline=deadline)
+        return await repeated(first, budgets=budgets, deadline=deadline)
 
     async def _attempt(
         self, field: FieldOrder, options: AnalyzeOptions, *, deadline: Deadline

@@ -64,6 +64,11 @@ class GatewaySettings(ServiceSettings):
     field_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 60.0
     """Time that one field of a smear gets from its turn on, in seconds; then it has failed, and the smear goes on."""
 
+    hedge_share: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """Fields that may be analysed once more at the same time, where detector or classifier have replicas, as a share of
+    all fields: those that take longer than 95% of the last hundred did. The first answer counts. None of batch
+    priority; 0 for none at all."""
+
     cell_requests_in_flight: Annotated[int, Field(ge=1, le=64)] = 4
     """Requests of one ClassifyCells stream that are held and answered at one time."""
 

@@ -26,10 +26,10 @@ class RetryBudget:
 
     Args:
         tokens: most of them.
-        gain: what a success gives back: the share of calls that may be repeated in the long run.
+        gain: what a success gives back. More than a half, so that one sick replica of two does not use up the budget.
     """
 
-    def __init__(self, tokens: float = 20.0, gain: float = 0.2) -> None:
+    def __init__(self, tokens: float = 20.0, gain: float = 0.6) -> None:
         self._most = tokens
         self._tokens = tokens
         self._gain = gain

@@ -1,8 +1,9 @@
 """Structured concurrency, with plain errors."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import asynccontextmanager
+from typing import Any
 
 from hemaserve.errors import DomainError
 
@@ -18,6 +19,19 @@ async def task_group() -> AsyncIterator[asyncio.TaskGroup]:
             yield group
     except BaseExceptionGroup as failures:
         raise foremost(failures) from None
+
+
+async def any_of(questions: Iterable[Coroutine[Any, Any, bool]]) -> bool:
+    """Whether one of the questions is answered with yes; does not wait for the others then."""
+    asked = [asyncio.create_task(question) for question in questions]
+    try:
+        for answer in asyncio.as_completed(asked):
+            if await answer:
+                return True
+        return False
+    finally:
+        for task in asked:
+            task.cancel()
 
 
 def foremost(failures: BaseExceptionGroup[BaseException]) -> BaseException:

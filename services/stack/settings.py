@@ -3,11 +3,12 @@
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from hemaserve.addresses import is_ip
 from hemaserve.paths import site_profiles_folder
 from services.runtime.addresses import Address, ReplicatedAddress
 from services.stack.profiles import PROFILES, Profile, ProfileName
@@ -83,6 +84,15 @@ class StackSettings(BaseSettings):
 
     drain_grace_s: Annotated[float, Field(ge=0)] = 5.0
     """When stopping: how long calls in progress may take to finish, in seconds."""
+
+    @model_validator(mode="after")
+    def _gateways_can_be_listed(self) -> Self:
+        host, _, _ = self.address.rpartition(":")
+        if self.replicas > 1 and not is_ip(host):
+            raise ValueError(
+                f"address: {self.address!r}; with replicas it is IP:PORT, because clients get a list"
+            )
+        return self
 
     @property
     def tls_folder(self) -> TlsFolder | None:

@@ -20,12 +20,13 @@ from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 from hemaserve.errors import DeadlineExceeded, DomainError, Internal, NotFound, Unavailable
 from services.runtime.remote import Deadline
 from services.runtime.repeating import RetryBudget, repeated
+from services.runtime.tasks import any_of
 from services.triton.errors import domain_errors
 from services.triton.loading import LoadPolicy, ModelLoader
 from services.triton.receipts import Receipt, receipts_of
 from services.triton.receipts import check as check_receipts
 from services.triton.receipts import needed as receipt_needs
-from services.triton.replicas import Replicas, answers_of, any_of, connect
+from services.triton.replicas import Replicas, answers_of, connect
 
 Array = npt.NDArray[Any]
 

@@ -75,19 +75,6 @@ class Replicas:
             await client.close()
 
 
-async def any_of(questions: Iterable[Coroutine[Any, Any, bool]]) -> bool:
-    """Whether one of the questions is answered with yes; does not wait for the others then."""
-    asked = [asyncio.create_task(question) for question in questions]
-    try:
-        for answer in asyncio.as_completed(asked):
-            if await answer:
-                return True
-        return False
-    finally:
-        for task in asked:
-            task.cancel()
-
-
 async def answers_of(questions: Iterable[Coroutine[Any, Any, Any]]) -> list[Any]:
     """The answers of those who answer; the first one's error when nobody does."""
     asked = await asyncio.gather(*questions, return_exceptions=True)
