@@ -62,16 +62,17 @@ class GatewayApplication:
         admission = AdmissionMetrics()
         for_stat = max(1, settings.streams_at_once // 4)
         self.metrics = admission.registry
+        fields, streams = settings.fields_at_once, settings.streams_at_once
+        self.fields = Admission(
+            Capacity("fields", fields + 1, settings.fields_waiting, kept_for_stat=1), admission
+        )
+        self.streams = Admission(
+            Capacity("streams", streams + for_stat, waiting=0, kept_for_stat=for_stat), admission
+        )
         self._servicer = SmearServicer(
             settings,
-            fields=Admission(
-                Capacity("fields", settings.fields_at_once + 1, settings.fields_waiting, kept_for_stat=1),
-                admission,
-            ),
-            streams=Admission(
-                Capacity("streams", settings.streams_at_once + for_stat, waiting=0, kept_for_stat=for_stat),
-                admission,
-            ),
+            fields=self.fields,
+            streams=self.streams,
             detector=detector,
             classifier=classifier,
             models=models,
