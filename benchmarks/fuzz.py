@@ -22,6 +22,7 @@ from typing import Any, Final
 
 from benchmarks.machine import cpu
 
+ROOT: Final = Path(__file__).parents[1]
 TARGETS: Final = ("decode", "gateway", "detector", "classifier", "profile")
 MAX_INPUT_BYTES: Final = 2**16
 MEMORY_MB: Final = 1500
