@@ -1,4 +1,4 @@
-"""What hostile files and requests do to a running stack: `python -m benchmarks.hostile --json docs/reliability/hostile.json`.
+"""What hostile files and requests do to a running stack: `python -m benchmarks.hostile --json FILE`.
 
 Starts a stack on a free port, sends the corpus by every way in, twice, with good fields between, and measures: how each
 was answered, what refusing costs in processor time against serving, and whether memory grew. Exits with 1 when an
@@ -120,7 +120,8 @@ async def measure(ready: dict[str, Any]) -> dict[str, Any]:
 async def analyze(services: Services, image: bytes) -> gateway_pb2.FieldResult:
     """A good field's result."""
     request = gateway_pb2.AnalyzeFieldRequest(field=gateway_pb2.Field(image=image))
-    return (await services.gateway.AnalyzeField(request, timeout=120)).result
+    response: gateway_pb2.AnalyzeFieldResponse = await services.gateway.AnalyzeField(request, timeout=120)
+    return response.result
 
 
 async def refusal(services: Services, image: bytes) -> None:
