@@ -169,14 +169,20 @@ class _Call:
         await context.abort(self.code, status.message, (*(context.trailing_metadata() or ()), details))
 
 
-def _forget_frames(error: BaseException | None) -> None:
+def _forget_frames(error: BaseException) -> None:
     """Let go of what the frames hold that an exception came through: some of them hold the exception in turn."""
-    while error is not None:
-        error.__traceback__ = None
-        if isinstance(error, BaseExceptionGroup):
-            for part in error.exceptions:
-                _forget_frames(part)
-        error = error.__cause__ or error.__context__
+    seen: set[int] = set()
+    found: list[BaseException | None] = [error]
+    while found:
+        one = found.pop()
+        # Exceptions may lead back to each other.
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        one.__traceback__ = None
+        found += [one.__cause__, one.__context__]
+        if isinstance(one, BaseExceptionGroup):
+            found += one.exceptions
 
 
 _CODE_BY_NUMBER = {code.value[0]: code for code in grpc.StatusCode}
