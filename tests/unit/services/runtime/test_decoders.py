@@ -44,8 +44,15 @@ async def breakable(monkeypatch):
     await made.close()
 
 
-def children() -> list[psutil.Process]:
-    return [child for child in psutil.Process().children() if "decoder" in " ".join(child.cmdline())]
+@pytest.fixture
+def children():
+    """The decoder processes that this test has started."""
+
+    def now() -> list[psutil.Process]:
+        return [child for child in psutil.Process().children() if "decoder" in " ".join(child.cmdline())]
+
+    before = {child.pid for child in now()}
+    return lambda: [child for child in now() if child.pid not in before]
 
 
 async def outcomes(decoders, files):
@@ -64,7 +71,7 @@ async def test_nobody_can_write_to_the_pixels(decoders):
         pixels[0, 0] = 0
 
 
-async def test_each_nasty_file_gets_its_outcome_by_the_same_process(decoders):
+async def test_each_nasty_file_gets_its_outcome_by_the_same_process(decoders, children):
     corpus = [file for file in nasty_files() if file.verdict is not Verdict.EITHER]
     came = await outcomes(
         decoders, [ImageFile(file.data, f"cells[{n}].image") for n, file in enumerate(corpus)]
@@ -134,7 +141,7 @@ async def test_a_file_is_not_to_blame_for_what_the_system_did_to_its_decoder(bre
     np.testing.assert_array_equal(await breakable.decode(data, limits=LIMITS), decode(SOUND))
 
 
-async def test_a_decoder_that_died_while_idle_is_replaced(decoders):
+async def test_a_decoder_that_died_while_idle_is_replaced(decoders, children):
     await decoders.decode(SOUND, limits=LIMITS)
     (child,) = children()
     os.kill(child.pid, signal.SIGKILL)
@@ -142,7 +149,7 @@ async def test_a_decoder_that_died_while_idle_is_replaced(decoders):
     assert (await decoders.decode(SOUND, limits=LIMITS)).shape == (160, 200, 3)
 
 
-async def test_a_caller_that_goes_away_leaves_its_decoder_to_others(decoders):
+async def test_a_caller_that_goes_away_leaves_its_decoder_to_others(decoders, children):
     await decoders.decode(SOUND, limits=LIMITS)
     (child,) = children()
     for _ in range(5):
@@ -156,7 +163,7 @@ async def test_a_caller_that_goes_away_leaves_its_decoder_to_others(decoders):
     assert len(children()) <= 2
 
 
-async def test_decoders_are_lean_and_end_with_their_owner():
+async def test_decoders_are_lean_and_end_with_their_owner(children):
     made = Decoders(1)
     await made.decode(SOUND, limits=LIMITS)
     (child,) = children()

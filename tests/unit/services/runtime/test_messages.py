@@ -13,7 +13,7 @@ from services.runtime.server import running
 from services.runtime.settings import ServiceSettings
 
 LARGE = 16 * 2**20
-CALLS = 20
+CALLS = 40
 SETTINGS = ServiceSettings(listen="127.0.0.1:0", metrics_listen="127.0.0.1:0", drain_grace_s=0)
 DETECT = "/hemaserve.v1.DetectorService/Detect"
 
