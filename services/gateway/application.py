@@ -22,7 +22,7 @@ from services.gateway.settings import GatewaySettings
 from services.runtime.hedging import Hedging
 from services.runtime.process import Service
 from services.runtime.remote import open_channel, remote_errors
-from services.runtime.tasks import any_of, task_group
+from services.runtime.tasks import first_of, task_group
 
 _CHECK_TIMEOUT_S = 1.0
 _REPLICAS_OF_A_NAME = 4
@@ -111,7 +111,7 @@ async def _check_serving(channel: grpc.aio.Channel, count: int, service: str, na
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
     # One replica that serves is enough; whether the others do is what the one answer must not depend on.
-    if not await any_of(ask() for _ in range(count)):
+    if not await first_of(ask() for _ in range(count)):
         raise Unavailable(f"the {name} is not serving", reason="DEPENDENCY_UNAVAILABLE")
 
 

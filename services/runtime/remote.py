@@ -15,7 +15,7 @@ from hemaserve.addresses import target
 from hemaserve.errors import DeadlineExceeded
 from services.runtime.errors import from_rpc_error
 
-_ALL_CALLS: Final = ({},)
+_ALL_CALLS: Final[tuple[Mapping[str, str], ...]] = ({},)
 
 
 def open_channel(
