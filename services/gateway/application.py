@@ -28,7 +28,7 @@ from services.runtime.decoders import Decoders
 from services.runtime.hedging import Hedging
 from services.runtime.process import Service
 from services.runtime.remote import open_channel, remote_errors
-from services.runtime.tasks import any_of, task_group
+from services.runtime.tasks import first_of, task_group
 
 if TYPE_CHECKING:
     from services.gateway.access.open import Access
@@ -164,7 +164,7 @@ async def _check_serving(channel: grpc.aio.Channel, count: int, service: str, na
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
     # One replica that serves is enough; whether the others do is what the one answer must not depend on.
-    if not await any_of(ask() for _ in range(count)):
+    if not await first_of(ask() for _ in range(count)):
         raise Unavailable(f"the {name} is not serving", reason="DEPENDENCY_UNAVAILABLE")
 
 

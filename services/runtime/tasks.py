@@ -3,9 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from hemaserve.errors import DomainError
+
+_Answer = TypeVar("_Answer")
 
 
 @asynccontextmanager
@@ -21,14 +23,14 @@ async def task_group() -> AsyncIterator[asyncio.TaskGroup]:
         raise foremost(failures) from None
 
 
-async def any_of(questions: Iterable[Coroutine[Any, Any, bool]]) -> bool:
-    """Whether one of the questions is answered with yes; does not wait for the others then."""
+async def first_of(questions: Iterable[Coroutine[Any, Any, _Answer]]) -> _Answer | None:
+    """The first answer that is true, or None when there is none; does not wait for the others then."""
     asked = [asyncio.create_task(question) for question in questions]
     try:
         for answer in asyncio.as_completed(asked):
-            if await answer:
-                return True
-        return False
+            if told := await answer:
+                return told
+        return None
     finally:
         for task in asked:
             task.cancel()

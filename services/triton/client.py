@@ -6,7 +6,7 @@ import asyncio
 import functools
 import math
 import time
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -15,18 +15,18 @@ from typing import Any, Self
 import numpy.typing as npt
 import structlog
 from tritonclient.grpc import InferInput, InferRequestedOutput, model_config_pb2
-from tritonclient.utils import InferenceServerException, np_to_triton_dtype
+from tritonclient.utils import np_to_triton_dtype
 
 from hemaserve.errors import DeadlineExceeded, DomainError, Internal, NotFound, Unavailable
 from services.runtime.remote import Deadline
 from services.runtime.repeating import RetryBudget, repeated
-from services.runtime.tasks import any_of
+from services.runtime.tasks import first_of
 from services.triton.errors import domain_errors
 from services.triton.loading import LoadPolicy, ModelLoader
 from services.triton.receipts import Receipt, receipts_of
 from services.triton.receipts import check as check_receipts
 from services.triton.receipts import needed as receipt_needs
-from services.triton.replicas import Replicas, answers_of, connect
+from services.triton.replicas import Replicas, answers_of, connect, says_yes
 
 Array = npt.NDArray[Any]
 
@@ -164,23 +164,29 @@ class TritonClient:
 
         async def attempt() -> dict[str, Array]:
             with self._budget.told():
-                return await self._infer(model, inputs, outputs, deadline, priority, headers)
+                return await self._infer(self._client, model, inputs, outputs, deadline, priority, headers)
+
+        async def attempt_where_ready() -> dict[str, Array]:
+            one = await self._replicas.one_with(model, CHECK_TIMEOUT_S) or self._client
+            with self._budget.told():
+                return await self._infer(one, model, inputs, outputs, deadline, priority, headers)
 
         # Not by gRPC: to it a full queue looks like a replica that is away.
-        repeat = functools.partial(repeated, attempt, budgets=[self._budget], deadline=deadline)
+        repeat = functools.partial(repeated, budgets=[self._budget], deadline=deadline)
         try:
-            return await repeat()
+            return await repeat(attempt)
         except NotFound:
             # A Triton that was started again has only what it loads by itself, and one that stops has nothing.
             if await self._replicas.several():
                 self._load_soon(model)
-                return await repeat(when=(Unavailable, NotFound))
+                return await repeat(attempt_where_ready, when=(Unavailable, NotFound))
             if not self._loads.on_request or not await self._load_within(model, deadline):
                 raise
             return await attempt()
 
     async def _infer(
         self,
+        client: Any,
         model: str,
         inputs: Mapping[str, Array],
         outputs: Sequence[str],
@@ -188,14 +194,14 @@ class TritonClient:
         priority: int,
         headers: Mapping[str, str] | None,
     ) -> dict[str, Array]:
-        receipts = await self._receipts_of(model)
+        receipts = await self._receipts_of(client, model, deadline)
         wanted = [*outputs, *(receipt_needs(receipts, inputs) - set(outputs))]
         left_s = deadline.remaining_s()
         timeout_s = None if math.isinf(left_s) else left_s
         # No await between these two lines and the call: a deadline is relative, and Triton gets the same one.
         timeout_us = None if timeout_s is None else max(1, int(timeout_s * 1e6))
         async with domain_errors("infer", model):
-            result = await self._client.infer(
+            result = await client.infer(
                 model,
                 [_input(name, array) for name, array in inputs.items()],
                 outputs=[InferRequestedOutput(name) for name in wanted],
@@ -212,23 +218,26 @@ class TritonClient:
         check_receipts(model, receipts, inputs, arrays)
         return {name: arrays[name] for name in outputs}
 
-    async def _receipts_of(self, model: str) -> tuple[Receipt, ...]:
+    async def _receipts_of(self, client: Any, model: str, deadline: Deadline) -> tuple[Receipt, ...]:
         """The receipts that a model gives. Asked for once: all versions of a configuration that we write have them."""
         if model not in self._receipts:
+            timeout_s = min(CHECK_TIMEOUT_S, deadline.remaining_s())
             async with domain_errors("model_config", model):
-                found = await self._client.get_model_config(model, client_timeout=CHECK_TIMEOUT_S)
+                found = await client.get_model_config(model, client_timeout=timeout_s)
             self._receipts[model] = receipts_of(found.config)
         return self._receipts[model]
 
     async def server_ready(self, timeout_s: float = CHECK_TIMEOUT_S) -> bool:
         """Whether Triton answers that it is ready. Never raises a domain error; no answer means no."""
         each = await self._replicas.each()
-        return await any_of(_says_yes(one.is_server_ready(client_timeout=timeout_s)) for one in each)
+        return bool(await first_of(says_yes(one.is_server_ready(client_timeout=timeout_s)) for one in each))
 
     async def ready(self, model: str, timeout_s: float = CHECK_TIMEOUT_S) -> bool:
         """Whether ``model`` is loaded and answers, on one replica at least. No answer means no, and no error."""
         each = await self._replicas.each()
-        return await any_of(_says_yes(one.is_model_ready(model, client_timeout=timeout_s)) for one in each)
+        return bool(
+            await first_of(says_yes(one.is_model_ready(model, client_timeout=timeout_s)) for one in each)
+        )
 
     async def model_config(self, model: str, timeout_s: float = CHECK_TIMEOUT_S) -> ModelDescription:
         """What Triton knows of a loaded model."""
@@ -306,7 +315,7 @@ class TritonClient:
 
     async def _ready_everywhere(self, model: str) -> bool:
         each = await self._replicas.each()
-        asked = (_says_yes(one.is_model_ready(model, client_timeout=CHECK_TIMEOUT_S)) for one in each)
+        asked = (says_yes(one.is_model_ready(model, client_timeout=CHECK_TIMEOUT_S)) for one in each)
         return all(await asyncio.gather(*asked))
 
     async def _load(self, model: str, timeout_s: float) -> None:
@@ -319,15 +328,8 @@ class TritonClient:
 
 
 async def _load_where_not_ready(replica: Any, model: str, timeout_s: float) -> None:
-    if not await _says_yes(replica.is_model_ready(model, client_timeout=CHECK_TIMEOUT_S)):
+    if not await says_yes(replica.is_model_ready(model, client_timeout=CHECK_TIMEOUT_S)):
         await replica.load_model(model, client_timeout=timeout_s)
-
-
-async def _says_yes(answer: Awaitable[bool]) -> bool:
-    try:
-        return bool(await answer)
-    except InferenceServerException:
-        return False
 
 
 def _input(name: str, array: Array) -> InferInput:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Coroutine, Iterable
+from collections.abc import Awaitable, Coroutine, Iterable
 from typing import Any
 
 from tritonclient.grpc.aio import InferenceServerClient
+from tritonclient.utils import InferenceServerException
 
 from hemaserve import balancing
 from hemaserve.addresses import may_have_replicas, of_a_name, replicas, target
+from services.runtime.tasks import first_of
 
 _REPEATABLE = [
     # They only ask. An inference could be repeated too, but see `TritonClient.infer`.
@@ -69,6 +71,14 @@ class Replicas:
         """Whether there is more than one."""
         return len(await self.each()) > 1
 
+    async def one_with(self, model: str, timeout_s: float) -> Any:
+        """The client of the first replica to say that the model answers there; None when none does."""
+
+        async def answer(client: Any) -> Any:
+            return client if await says_yes(client.is_model_ready(model, client_timeout=timeout_s)) else None
+
+        return await first_of(answer(client) for client in await self.each())
+
     async def close(self) -> None:
         """Closes their channels."""
         for client in self._clients.values():
@@ -82,3 +92,11 @@ async def answers_of(questions: Iterable[Coroutine[Any, Any, Any]]) -> list[Any]
     if not answers:
         raise next(answer for answer in asked if isinstance(answer, BaseException))
     return answers
+
+
+async def says_yes(answer: Awaitable[bool]) -> bool:
+    """Whether the answer is yes; none is no."""
+    try:
+        return bool(await answer)
+    except InferenceServerException:
+        return False

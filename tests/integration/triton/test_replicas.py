@@ -1,4 +1,4 @@
-"""Two Tritons of one repository, behind one client: one of them is stopped, or forgets what it had loaded."""
+"""Two Tritons of one repository, behind one client: real ones, of which one is stopped or lacks a network."""
 
 from __future__ import annotations
 
