@@ -46,12 +46,15 @@ class Capacity:
         waiting: how much may be waited for; beyond it, who would be served last is refused.
         kept_for_stat: how much of `size` only STAT may hold, so that it need not wait until others are done; at least
             1 is left to these.
+        beside_stat: while STAT is at work, others are let in up to this much only, for all of them need the same
+            processors; None: as ever.
     """
 
     name: str
     size: int
     waiting: int
     kept_for_stat: int = 0
+    beside_stat: int | None = None
 
     def open_to(self, priority: Priority) -> int:
         """Up to how much may be held when work of this priority is let in."""
@@ -101,6 +104,7 @@ class Admission:
         self._clock = clock
         self._queue = FairQueue()
         self._held = 0
+        self._held_by_stat = 0
         self._pace = _Pace()
         self._metrics.watch(capacity.name, held=lambda: self._held, waiting=self._queue.count)
 
@@ -186,13 +190,13 @@ class Admission:
             self._queue.remove(work)
             work.queued = False
         if work.holds:
-            self._held -= work.cost
+            self._hold(work, -work.cost)
             work.holds = False
         self._hand_out()
 
     def _hand_out(self) -> None:
         while isinstance(work := self._queue.first(), _Work):
-            if self._held + work.cost > self.capacity.open_to(work.caller.priority):
+            if self._held + work.cost > self._open_to(work.caller.priority):
                 return
             if work.turn.done():  # cancelled a moment ago
                 self._end(work, None)
@@ -202,8 +206,21 @@ class Admission:
             else:
                 self._queue.pop()
                 work.queued, work.holds = False, True
-                self._held += work.cost
+                self._hold(work, work.cost)
                 work.turn.set_result(None)
+
+    def _hold(self, work: _Work, cost: int) -> None:
+        self._held += cost
+        if work.caller.priority is Priority.STAT:
+            self._held_by_stat += cost
+
+    def _open_to(self, priority: Priority) -> int:
+        """Up to how much may be held, at this moment, when work of this priority is let in."""
+        most = self.capacity.open_to(priority)
+        beside = self.capacity.beside_stat
+        if priority is Priority.STAT or beside is None or not self._held_by_stat:
+            return most
+        return min(most, self._held_by_stat + beside)
 
     def _end(self, work: _Work, refusal: ResourceExhausted | None) -> None:
         """Take waiting work out of the queue, and tell it why."""

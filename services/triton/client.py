@@ -17,7 +17,7 @@ import structlog
 from tritonclient.grpc import InferInput, InferRequestedOutput, model_config_pb2
 from tritonclient.utils import np_to_triton_dtype
 
-from hemaserve.errors import DeadlineExceeded, DomainError, Internal, NotFound, Unavailable
+from hemaserve.errors import DeadlineExceeded, DomainError, NotFound, Unavailable
 from services.runtime.remote import Deadline
 from services.runtime.repeating import RetryBudget, repeated
 from services.runtime.tasks import first_of
@@ -213,8 +213,9 @@ class TritonClient:
         arrays = {name: result.as_numpy(name) for name in wanted}
         missing = [name for name, array in arrays.items() if array is None]
         if missing:
+            # Seen of a Triton that is about to crash: Triton itself refuses to be asked for outputs that there are not.
             _log.error("triton_output_missing", model=model, outputs=missing)
-            raise Internal("a network did not answer what it was asked")
+            raise Unavailable("a network did not answer what it was asked", reason="ANSWER_INCOMPLETE")
         check_receipts(model, receipts, inputs, arrays)
         return {name: arrays[name] for name in outputs}
 

@@ -21,9 +21,10 @@ from .virtual_time import run
 STAT, ROUTINE, BATCH = Priority.STAT, Priority.ROUTINE, Priority.BATCH
 
 
-def admission(size=1, waiting=100, kept_for_stat=0, metrics=None):
+def admission(size=1, waiting=100, kept_for_stat=0, metrics=None, beside_stat=None):
     clock = asyncio.get_running_loop().time
-    return Admission(Capacity("fields", size, waiting, kept_for_stat), metrics, clock=clock)
+    capacity = Capacity("fields", size, waiting, kept_for_stat, beside_stat)
+    return Admission(capacity, metrics, clock=clock)
 
 
 @dataclass
@@ -224,6 +225,23 @@ async def test_some_of_it_is_kept_for_stat():
     await settle()
     assert log.begun[-1] == "stat"
     await asyncio.gather(*tasks)
+
+
+@scenario
+async def test_beside_stat_others_go_on_with_little_until_it_is_done():
+    log = Log(admission(size=5, kept_for_stat=1, beside_stat=1))
+    tasks = [log.start("stat", priority=STAT, seconds=2.5)]
+    await settle()
+    tasks += [log.start(f"routine {number}") for number in range(6)]
+    await settle()
+    assert log.begun == ["stat", "routine 0"]
+    await asyncio.sleep(2.4)
+    assert log.begun == ["stat", "routine 0", "routine 1", "routine 2"]
+    await asyncio.sleep(0.2)
+    await settle()
+    assert log.begun[4:] == ["routine 3", "routine 4", "routine 5"]
+    await asyncio.gather(*tasks)
+    assert log.admission.held == 0
 
 
 @scenario
