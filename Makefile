@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 STUBS := hemaserve/v1
 .DEFAULT_GOAL := help
 
-.PHONY: help machine demo up test test-training lint format protos release-protos docs bench bench-crops lock clean
+.PHONY: help machine demo up test test-training lint format protos release-protos docs bench bench-crops bench-faults lock clean
 
 help: ## list what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -70,6 +70,11 @@ bench: .venv/.dev ## measure memory and start-up of the stack, and write docs/fo
 bench-crops: .venv/.dev ## measure crops per second of each classifier, and write them into the docs
 	$(BIN)/python -m benchmarks.crops_per_second --json docs/accuracy/speed.json
 	$(BIN)/python scripts/accuracy.py --render
+
+bench-faults: .venv/.dev ## break the stack at random and soak it, for 80 minutes, and write docs/reliability.md
+	$(BIN)/python -m benchmarks.faults --minutes 30 --json docs/reliability/faults.json
+	$(BIN)/python -m benchmarks.soak --minutes 45 --json docs/reliability/soak.json
+	$(BIN)/python scripts/reliability.py
 
 lock: .venv/.dev ## after an upgrade: write the installed versions to constraints.txt
 	$(PIP) freeze --exclude-editable --exclude setuptools --exclude pip | sort -f > constraints.txt

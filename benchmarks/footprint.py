@@ -92,18 +92,21 @@ def _work(address: str, fields: int) -> None:
 
 def processes(state: dict[str, Any]) -> dict[str, dict[str, int]]:
     """Memory by process, in bytes; processes that run one network each are one entry, and so are all together."""
+    found = {name: _memory(group) for name, group in groups(state).items()}
+    return found | {ALL: {key: sum(one[key] for one in found.values()) for key in ("rss", "pss")}}
+
+
+def groups(state: dict[str, Any]) -> dict[str, list[psutil.Process]]:
+    """The stack's processes by what they do; those that run one network each are one group."""
     own = psutil.Process(state["pid"])
     parts: dict[int, list[str]] = {}
     for name, service in state["services"].items():
         parts.setdefault(service["pid"], []).append(name)
-    groups: dict[str, list[psutil.Process]] = {"stack": [own]}
+    found: dict[str, list[psutil.Process]] = {"stack": [own]}
     for process in own.children(recursive=True):
         name = ", ".join(parts[process.pid]) if process.pid in parts else _program(process)
-        groups.setdefault(name, []).append(process)
-    found = {
-        name if len(group) == 1 else f"{len(group)} {name}s": _memory(group) for name, group in groups.items()
-    }
-    return found | {ALL: {key: sum(one[key] for one in found.values()) for key in ("rss", "pss")}}
+        found.setdefault(name, []).append(process)
+    return {name if len(group) == 1 else f"{len(group)} {name}s": group for name, group in found.items()}
 
 
 def _program(process: psutil.Process) -> str:

@@ -66,6 +66,15 @@ def target(address: str) -> str:
     return f"{_family(address, parts)}:{','.join(parts)}"
 
 
+def is_loopback(address: str) -> bool:
+    """Whether `host:port` is of this machine, and nobody else can listen in."""
+    host = address.rpartition(":")[0].strip("[]")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def _checked(address: str, part: str) -> str:
     host, _, port = part.rpartition(":")
     if not host:

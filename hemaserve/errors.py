@@ -47,6 +47,18 @@ class FailedPrecondition(DomainError):
     reason = "FAILED_PRECONDITION"
 
 
+class Unauthenticated(DomainError):
+    """Who calls is not known. Why not is never told: a stranger could learn from it."""
+
+    reason = "UNAUTHENTICATED"
+
+
+class PermissionDenied(DomainError):
+    """Who calls is known, and may not do this."""
+
+    reason = "PERMISSION_DENIED"
+
+
 class ResourceExhausted(DomainError):
     """A queue is full. The caller may try again after `retry_after_s` seconds."""
 

@@ -3,42 +3,30 @@
 Images are uint8 [height, width, 3] RGB arrays throughout.
 """
 
-import io
 import math
-import re
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import Image
 
-from hemaserve.errors import InvalidArgument
+from hemaserve.decoding import decode_to_rgb
 from hemaserve.geometry import Box, FloatArray
+from hemaserve.image_files.facts import ImageLimits
 
 RgbImage = NDArray[np.uint8]
 
 PREPROCESSING_VERSION: Final = "1"
 """Changes whenever the pixels that a network would get from the same field change."""
 
-FORMATS: Final = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
-_MODES: Final = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
-_SIXTEEN_BITS: Final = re.compile(r";16[BLN]")
 _LETTERBOX_GREY: Final = 114
-
-
-@dataclass(frozen=True, slots=True)
-class ImageLimits:
-    """What `decode` accepts; checked on the header, before any pixel is decoded."""
-
-    max_bytes: int = 64 * 2**20
-    max_pixels: int = 64_000_000
-    max_side_px: int = 16_384
-    min_side_px: int = 16
 
 
 def decode(data: bytes, *, limits: ImageLimits = ImageLimits(), field: str = "image") -> RgbImage:
     """Decode one still image to uint8 [height, width, 3] RGB, EXIF orientation applied, alpha laid on white.
+
+    In this process: services have it done in processes of its own, see services/runtime/decoders.py.
 
     Args:
         data: a JPEG, PNG, TIFF, BMP or WebP file with 8 bits a channel, grey or RGB.
@@ -47,70 +35,7 @@ def decode(data: bytes, *, limits: ImageLimits = ImageLimits(), field: str = "im
     Raises:
         InvalidArgument: the bytes are empty, no such file, damaged, or beyond `limits`.
     """
-    if not data:
-        raise InvalidArgument(field, "no bytes", "an image file", reason="IMAGE_EMPTY")
-    if len(data) > limits.max_bytes:
-        raise InvalidArgument(
-            field, f"{len(data)} bytes", f"at most {limits.max_bytes} bytes", reason="IMAGE_TOO_LARGE"
-        )
-    try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            _check_header(image, limits, field)
-            # In place: a copy of a large field would be its memory twice.
-            ImageOps.exif_transpose(image, in_place=True)
-            return _to_rgb(image)
-    except Image.DecompressionBombError:
-        raise _too_large(field, "more pixels than any field has", limits) from None
-    except UnidentifiedImageError:
-        raise InvalidArgument(
-            field, "not an image that can be read", ", ".join(FORMATS), reason="IMAGE_UNREADABLE"
-        ) from None
-    except InvalidArgument:
-        raise
-    # Pillow's plugins raise almost anything on damaged files; each means the same to the caller.
-    except Exception as error:
-        raise InvalidArgument(
-            field, "a damaged or truncated image", "a complete image file", reason="IMAGE_DAMAGED"
-        ) from error
-
-
-def _too_large(field: str, value: str, limits: ImageLimits) -> InvalidArgument:
-    allowed = f"at most {limits.max_side_px} px a side and {limits.max_pixels} px in all"
-    return InvalidArgument(field, value, allowed, reason="IMAGE_TOO_LARGE")
-
-
-def _check_header(image: ImageFile.ImageFile, limits: ImageLimits, field: str) -> None:
-    width, height = image.size
-    if max(width, height) > limits.max_side_px or width * height > limits.max_pixels:
-        raise _too_large(field, f"{width}x{height} px", limits)
-    if min(width, height) < limits.min_side_px:
-        raise InvalidArgument(
-            field,
-            f"{width}x{height} px",
-            f"at least {limits.min_side_px} px a side",
-            reason="IMAGE_TOO_SMALL",
-        )
-    if image.mode not in _MODES:
-        raise InvalidArgument(
-            field,
-            f"colour mode {image.mode}",
-            "8-bit grey or RGB, with or without alpha",
-            reason="IMAGE_MODE_UNSUPPORTED",
-        )
-    # Pillow widens or narrows some 16-bit files silently; only how their pixels are packed gives them away.
-    if any(_SIXTEEN_BITS.search(str(tile)) for tile in image.tile):
-        raise InvalidArgument(field, "16 bits a channel", "8 bits a channel", reason="IMAGE_MODE_UNSUPPORTED")
-    # A phone's JPEG may carry a preview or a gain map as further frames; its first one is the photograph.
-    if getattr(image, "is_animated", False) and image.format != "MPO":
-        raise InvalidArgument(field, "several frames", "one still image", reason="IMAGE_ANIMATED")
-
-
-def _to_rgb(image: Image.Image) -> RgbImage:
-    if image.has_transparency_data:
-        on_white = Image.new("RGBA", image.size, "white")
-        on_white.alpha_composite(image.convert("RGBA"))
-        image = on_white
-    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+    return np.asarray(decode_to_rgb(data, limits=limits, field=field))
 
 
 def resize(image: RgbImage, size: tuple[int, int], region: Box | None = None) -> RgbImage:

@@ -1,4 +1,4 @@
-"""Where things are: image files from what a person types, and the folder of site profiles."""
+"""Where things are: image files from what a person types, and files that commands share."""
 
 import glob
 import os
@@ -62,3 +62,9 @@ def site_profiles_folder() -> Path:
     """Where `hemaserve adapt` leaves profiles and `hemaserve up` finds them: $XDG_DATA_HOME/hemaserve/site_profiles."""
     data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
     return Path(data) / "hemaserve" / "site_profiles"
+
+
+def access_file() -> Path:
+    """Where `hemaserve keys` keeps who may call, unless told otherwise: $XDG_CONFIG_HOME/hemaserve/access.json."""
+    config = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    return Path(config) / "hemaserve" / "access.json"

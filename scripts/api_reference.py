@@ -143,6 +143,8 @@ def _message(source: Source, index: int, message: DescriptorProto) -> Iterator[s
     yield "|---|---|---|---|---|"
     for number, field in enumerate(message.field):
         comment = _cell(source.comment(MESSAGES, index, FIELDS, number))
+        if field.options.debug_redact:
+            comment += " *Sensitive.*"
         label = _label(message, field)
         yield f"| `{field.name}` | {_type(field)} | {label} | {field.number} | {comment} |"
     yield ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from hemaserve.cells import LEAF_TYPES
@@ -79,7 +79,9 @@ def ensemble_spec(figures: ClassifierFigures, ensemble: Ensemble, digest: str, c
     parameters |= _calibration(figures, ensemble.members)
     opinions = (TensorSpec(_opinion(member), "TYPE_FP32", PROBABILITIES.dims) for member in ensemble.members)
     outputs = (PROBABILITIES, *opinions, OOD_SCORE)
-    return ModelSpec(ensemble.name, BATCH, (crops.tensor,), outputs, parameters, _steps(ensemble, crops))
+    scores = tuple(replace(OOD_SCORE, name=_score(member)) for member in ensemble.members)
+    steps = _steps(ensemble, crops)
+    return ModelSpec(ensemble.name, BATCH, (crops.tensor,), outputs, parameters, steps, inner=scores)
 
 
 def _opinion(member: str) -> str:
@@ -87,8 +89,13 @@ def _opinion(member: str) -> str:
     return f"{member}_probabilities"
 
 
+def _score(member: str) -> str:
+    """The ensemble's tensor with a member's out-of-distribution score."""
+    return f"{member}_ood_score"
+
+
 def _steps(ensemble: Ensemble, crops: CropSpec) -> tuple[EnsembleStep, ...]:
-    said = [(_opinion(member), f"{member}_ood_score") for member in ensemble.members]
+    said = [(_opinion(member), _score(member)) for member in ensemble.members]
     pixels = {crops.tensor.name: crops.tensor.name}
     asked = (
         EnsembleStep(member, pixels, {PROBABILITIES.name: opinion, OOD_SCORE.name: score})

@@ -19,8 +19,7 @@ _BATCH = 128
 def predict_logits(network: nn.Module, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
     """uint8 [N, S, S, 3] RGB crops to float32 [N, leaves] logits."""
     device = next(network.parameters()).device
-    wanted = settings().mixed_precision
-    mixed = device.type == "cuda" if wanted is None else wanted
+    mixed = settings().mixes_precision(device.type)
     rows = []
     for start in range(0, len(crops), _BATCH):
         pixels = torch.from_numpy(np.array(crops[start : start + _BATCH])).to(device)

@@ -51,6 +51,10 @@ class Settings(BaseSettings):
     seed: int = 20260101
     """Seed of every split, shuffle and initialisation."""
 
+    def mixes_precision(self, device: str) -> bool:
+        """Whether to compute in bfloat16 on a device of this type, `cpu` or `cuda`."""
+        return device == "cuda" if self.mixed_precision is None else self.mixed_precision
+
 
 @cache
 def settings() -> Settings:

@@ -39,8 +39,7 @@ class Trainer:
         torch.set_num_threads(settings().threads)
         self.recipe = recipe
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        wanted = settings().mixed_precision
-        self.mixed_precision = self.device.type == "cuda" if wanted is None else wanted
+        self.mixed_precision = settings().mixes_precision(self.device.type)
         self.network = recipe.build()
         if recipe.start:
             self.network.load_state_dict(stored(recipe.start)["average"])

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 
@@ -34,7 +34,10 @@ class EnsembleStep:
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """What all variants of a model's configuration have in common."""
+    """What all variants of a model's configuration have in common.
+
+    `inner` are those tensors between an ensemble's steps that it does not answer, unless to check receipts.
+    """
 
     name: str
     max_batch_size: int
@@ -42,17 +45,23 @@ class ModelSpec:
     outputs: tuple[TensorSpec, ...]
     parameters: Mapping[str, str]
     steps: tuple[EnsembleStep, ...] = ()
+    inner: tuple[TensorSpec, ...] = ()
     max_queue_delay_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """Where a model runs: instances of it, threads of each, and the most rows that it takes at once."""
+    """Where a model runs: instances of it, threads of each, and the most rows that it takes at once.
+
+    `receipts` is for our own backend, which says of each row what it was (services/triton/receipts.py): its processes
+    share memory with Triton.
+    """
 
     instance_kind: str
     instances: int
     parameters: Mapping[str, str] = field(default_factory=dict)
     most_rows: int | None = None
+    receipts: bool = False
 
 
 #: As many instances as cores with one thread each kept more of the in-process speed than fewer with more threads.
@@ -63,15 +72,27 @@ _ONE_THREAD = {"intra_op_thread_count": "1", "inter_op_thread_count": "1"}
 _SMALL = _ONE_THREAD | {"runtime": "onnxruntime", "enable_mem_arena": "0"}
 
 VARIANTS: Mapping[str, Variant] = {
-    "tiny": Variant("KIND_CPU", 1, _SMALL, most_rows=1),
-    "embedded": Variant("KIND_CPU", 2, _ONE_THREAD),
+    "tiny": Variant("KIND_CPU", 1, _SMALL, most_rows=1, receipts=True),
+    "embedded": Variant("KIND_CPU", 2, _ONE_THREAD, receipts=True),
     "cpu": Variant("KIND_CPU", 2, _ONE_THREAD),
     "gpu": Variant("KIND_GPU", 1),
 }
 DEFAULT_VARIANT = "cpu"
 
-#: Requests that may wait for one network; Triton refuses further ones at once.
+#: Requests of one priority that may wait for one network; Triton refuses further ones at once. The services keep these
+#: queues nearly empty (services/runtime/admission.py): only many replicas on one Triton ever get here.
 MAX_QUEUE_SIZE = 512
+
+#: The same for batch work, which can wait best where it came from.
+MAX_BATCH_QUEUE_SIZE = 128
+
+#: The output of our backend with the checksum of each row's inputs.
+RECEIPT = "received"
+_RECEIPT = TensorSpec(RECEIPT, "TYPE_UINT32", (1,))
+
+#: STAT, routine and batch are Triton's levels 1, 2 and 3 (services/triton/priorities.py).
+PRIORITY_LEVELS = 3
+DEFAULT_PRIORITY_LEVEL = 2
 
 
 def render(spec: ModelSpec, variant: Variant) -> str:
@@ -84,18 +105,32 @@ def render(spec: ModelSpec, variant: Variant) -> str:
         f"max_batch_size: {max_batch_size}",
     ]
     lines += [_tensor("input", tensor) for tensor in spec.inputs]
-    lines += [_tensor("output", tensor) for tensor in spec.outputs]
+    outputs, steps = spec.outputs, spec.steps
+    if variant.receipts:
+        outputs, steps = _with_receipts(spec)
+    lines += [_tensor("output", tensor) for tensor in outputs]
     parameters = dict(spec.parameters)
     if spec.steps:
-        lines += ["ensemble_scheduling {", *(_step(step) for step in spec.steps), "}"]
+        lines += ["ensemble_scheduling {", *(_step(step) for step in steps), "}"]
     else:
         lines += [
             f"instance_group [ {{ kind: {variant.instance_kind} count: {variant.instances} }} ]",
-            _batching(spec),
+            batching(spec.max_queue_delay_us),
         ]
         parameters |= variant.parameters
     lines += [_parameter(key, value) for key, value in parameters.items()]
     return "\n".join(lines) + "\n"
+
+
+def _with_receipts(spec: ModelSpec) -> tuple[tuple[TensorSpec, ...], tuple[EnsembleStep, ...]]:
+    """Outputs and steps of a model whose networks say what they were shown, with all that is needed to check it."""
+    if not spec.steps:
+        return (*spec.outputs, _RECEIPT), ()
+    steps = tuple(
+        replace(step, outputs={**step.outputs, RECEIPT: f"{step.model}_{RECEIPT}"}) for step in spec.steps
+    )
+    receipts = tuple(replace(_RECEIPT, name=step.outputs[RECEIPT]) for step in steps)
+    return (*spec.outputs, *spec.inner, *receipts), steps
 
 
 def write(spec: ModelSpec, folder: Path) -> None:
@@ -115,11 +150,21 @@ def _tensor(role: str, tensor: TensorSpec) -> str:
     return f"{role} [ {{ name: {_quote(tensor.name)} data_type: {tensor.data_type} dims: [ {dims} ] }} ]"
 
 
-def _batching(spec: ModelSpec) -> str:
+def batching(max_queue_delay_us: int) -> str:
+    """How requests to one network are queued and joined."""
+    settings = [
+        f"max_queue_delay_microseconds: {max_queue_delay_us}",
+        f"priority_levels: {PRIORITY_LEVELS}",
+        f"default_priority_level: {DEFAULT_PRIORITY_LEVEL}",
+        f"default_queue_policy {{ {_queue_policy(MAX_QUEUE_SIZE)} }}",
+        f"priority_queue_policy {{ key: {PRIORITY_LEVELS} value: {{ {_queue_policy(MAX_BATCH_QUEUE_SIZE)} }} }}",
+    ]
+    return f"dynamic_batching {{ {' '.join(settings)} }}"
+
+
+def _queue_policy(size: int) -> str:
     # A request carries its caller's deadline as its time-out: what nobody waits for any more is not computed.
-    policy = f"timeout_action: REJECT allow_timeout_override: true max_queue_size: {MAX_QUEUE_SIZE}"
-    delay = f"max_queue_delay_microseconds: {spec.max_queue_delay_us}"
-    return f"dynamic_batching {{ {delay} default_queue_policy {{ {policy} }} }}"
+    return f"timeout_action: REJECT allow_timeout_override: true max_queue_size: {size}"
 
 
 def _step(step: EnsembleStep) -> str:

@@ -15,11 +15,11 @@ from rich.table import Table
 from rich.text import Text
 
 from hemaserve.adaptation import Observed, evenly, observe_fields
-from hemaserve.cli import options
+from hemaserve.cli import connection, options
 from hemaserve.cli.console import err, out
 from hemaserve.cli.exits import ExitCode, errors_told
 from hemaserve.cli.watching import watch
-from hemaserve.client import DEFAULT_ADDRESS, Client, HemaServeError
+from hemaserve.client import DEFAULT_ADDRESS, HemaServeError
 from hemaserve.contact_sheet import contact_sheet
 from hemaserve.errors import FailedPrecondition
 from hemaserve.evaluation.asking import FailedImage
@@ -207,7 +207,7 @@ def _next_steps(name: str, folder: Path, address: str) -> str:
 
 
 async def _is_served(name: str, address: str) -> bool:
-    async with Client(address) as client:
+    async with connection.client(address) as client:
         try:
             return name in {profile.name for profile in await client.list_site_profiles()}
         except HemaServeError:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from hemaserve.cells import Kind
-from hemaserve.cli import options
+from hemaserve.cli import connection, options
 from hemaserve.cli.analysis import Analysis, analyze_files, write_pictures
 from hemaserve.cli.console import err, out
 from hemaserve.cli.exits import ExitCode, errors_told
@@ -19,7 +19,7 @@ from hemaserve.cli.profiles import check_profile
 from hemaserve.cli.report import print_smear
 from hemaserve.cli.screen import print_screen
 from hemaserve.cli.unidentified import print_unidentified
-from hemaserve.client import DEFAULT_ADDRESS, Client
+from hemaserve.client import DEFAULT_ADDRESS
 from hemaserve.explanation_sheet import ShownCell
 from hemaserve.paths import NoImages, image_files
 from hemaserve.results import CropEncoding
@@ -159,7 +159,7 @@ async def _analyze(
     screen: bool,
     explain: bool,
 ) -> Analysis:
-    async with Client(address) as client:
+    async with connection.client(address) as client:
         await check_profile(client, site_profile)
         if explain:
             await check_explainable(client, model)
@@ -182,5 +182,5 @@ async def _analyze(
 async def _explain(
     address: str, analysis: Analysis, model: str | None, site_profile: str | None
 ) -> dict[str, list[ShownCell]]:
-    async with Client(address) as client:
+    async with connection.client(address) as client:
         return await explain_cells(client, analysis, model=model, site_profile=site_profile)

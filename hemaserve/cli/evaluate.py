@@ -8,6 +8,7 @@ import typer
 
 from hemaserve.cells import CellType, parse_cell_type
 from hemaserve.cli import options
+from hemaserve.cli.connection import connects
 from hemaserve.cli.evaluating import Show, evaluate, evaluate_each, usage_errors
 from hemaserve.cli.exits import EXIT_CODES_HELP
 from hemaserve.client import DEFAULT_ADDRESS
@@ -42,6 +43,7 @@ Plots = Annotated[
 
 
 @app.command("cells", epilog=EXIT_CODES_HELP)
+@connects
 def cells(
     folder: Folder,
     *,
@@ -114,6 +116,7 @@ def cells(
 
 
 @app.command("detections", epilog=EXIT_CODES_HELP)
+@connects
 def detections(
     folder: Folder,
     *,
@@ -146,6 +149,7 @@ def detections(
 
 
 @app.command("fields", epilog=EXIT_CODES_HELP)
+@connects
 def fields(
     folder: Folder,
     *,
@@ -174,6 +178,7 @@ def fields(
 
 
 @app.command("screen", epilog=EXIT_CODES_HELP)
+@connects
 def screen(
     folder: Folder,
     *,
@@ -197,6 +202,7 @@ def screen(
 
 
 @app.command("explanations", epilog=EXIT_CODES_HELP)
+@connects
 def explanations(
     folder: Folder,
     *,

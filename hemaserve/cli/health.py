@@ -4,10 +4,10 @@ import asyncio
 
 import typer
 
-from hemaserve.cli import options
+from hemaserve.cli import connection, options
 from hemaserve.cli.console import out
 from hemaserve.cli.exits import ExitCode, errors_told
-from hemaserve.client import DEFAULT_ADDRESS, Client
+from hemaserve.client import DEFAULT_ADDRESS
 from hemaserve.results import Health
 
 
@@ -29,5 +29,5 @@ def health(address: options.Address = DEFAULT_ADDRESS) -> None:
 
 
 async def _ask(address: str) -> Health:
-    async with Client(address, timeout_s=5.0) as client:
+    async with connection.client(address, timeout_s=5.0) as client:
         return await client.health()

@@ -4,9 +4,11 @@ from typing import Final
 
 import typer
 
-from hemaserve.cli import evaluate
+from hemaserve.cli import evaluate, keys
 from hemaserve.cli.adapt import adapt
 from hemaserve.cli.analyze import analyze
+from hemaserve.cli.certificates import certificates
+from hemaserve.cli.connection import connects
 from hemaserve.cli.demo import demo
 from hemaserve.cli.exits import EXIT_CODES_HELP
 from hemaserve.cli.health import health
@@ -32,6 +34,17 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-for command in (up, analyze, adapt, profiles, demo, models, health, version):
+for command in (
+    up,
+    connects(analyze),
+    connects(adapt),
+    connects(profiles),
+    demo,
+    connects(models),
+    connects(health),
+    certificates,
+    version,
+):
     app.command(epilog=EXIT_CODES_HELP)(command)
 app.add_typer(evaluate.app, name="evaluate")
+app.add_typer(keys.app, name="keys")

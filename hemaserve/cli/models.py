@@ -8,10 +8,10 @@ import typer
 from rich.box import SIMPLE
 from rich.table import Table
 
-from hemaserve.cli import options
+from hemaserve.cli import connection, options
 from hemaserve.cli.console import out
 from hemaserve.cli.exits import errors_told
-from hemaserve.client import DEFAULT_ADDRESS, Client
+from hemaserve.client import DEFAULT_ADDRESS
 from hemaserve.results import Model, as_json
 from hemaserve.unshipped import UNSHIPPED
 
@@ -38,7 +38,7 @@ def models(
 
 
 async def _list(address: str) -> list[Model]:
-    async with Client(address) as client:
+    async with connection.client(address) as client:
         return await client.list_models()
 
 

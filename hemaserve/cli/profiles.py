@@ -8,7 +8,7 @@ import typer
 from rich.box import SIMPLE
 from rich.table import Table
 
-from hemaserve.cli import options
+from hemaserve.cli import connection, options
 from hemaserve.cli.console import out
 from hemaserve.cli.exits import errors_told
 from hemaserve.client import DEFAULT_ADDRESS, Client
@@ -55,7 +55,7 @@ async def check_profile(client: Client, name: str | None) -> None:
 
 
 async def _list(address: str) -> list[SiteProfile]:
-    async with Client(address) as client:
+    async with connection.client(address) as client:
         return await client.list_site_profiles()
 
 

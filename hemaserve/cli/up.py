@@ -18,6 +18,36 @@ def up(  # noqa: PLR0917 - each is an option
             "--model-repository", metavar="DIR", help="Triton's model repository. Default: the checkout's."
         ),
     ] = None,
+    tls: Annotated[
+        Path | None,
+        typer.Option(
+            "--tls",
+            metavar="DIR",
+            file_okay=False,
+            help="TLS with the certificates in DIR: at the gateway, and both ways between the services. "
+            "See `hemaserve certificates`.",
+        ),
+    ] = None,
+    client_certificates: Annotated[
+        bool, typer.Option(help="With --tls: whether clients of the gateway must show a certificate.")
+    ] = True,
+    allow_insecure: Annotated[
+        bool,
+        typer.Option(
+            "--allow-insecure",
+            help="Listen beyond the loopback without TLS; only where something else encrypts.",
+        ),
+    ] = False,
+    access: Annotated[
+        Path | None,
+        typer.Option(
+            "--access",
+            metavar="FILE",
+            dir_okay=False,
+            help="Let in only the clients of this file, see `hemaserve keys`; calls are written to audit.jsonl beside "
+            "the log files.",
+        ),
+    ] = None,
     profile: options.Profile = None,
     models: Annotated[
         str | None,
@@ -64,7 +94,7 @@ def up(  # noqa: PLR0917 - each is an option
 
     Starts NVIDIA Triton, the detector, the classifier and the gateway, and prints a line for each as it gets ready.
     One that dies is started again. Only the gateway's address matters to clients; the others listen on free ports of
-    the loopback.
+    the loopback. Without TLS the gateway listens on the loopback only as well, for whoever uses this machine.
 
     A profile says what is loaded: `tiny` the smallest networks and no others, for a laptop or an instrument, with all
     that runs in less than 300 MB; `default` the ensemble and its detector, and others of the repository when they are
@@ -82,7 +112,7 @@ def up(  # noqa: PLR0917 - each is an option
 
         hemaserve up --profile tiny
 
-        hemaserve up --address 0.0.0.0:50051 --log-dir logs/
+        hemaserve certificates tls/ && hemaserve up --tls tls/ --address 0.0.0.0:50051
 
         hemaserve up --replicas 2
 
@@ -90,6 +120,8 @@ def up(  # noqa: PLR0917 - each is an option
     """
     arguments = ["--address", options.check_listen(address)]
     for flag, value in (
+        ("--tls", tls),
+        ("--access", access),
         ("--model-repository", model_repository),
         ("--profile", profile),
         ("--models", models),
@@ -101,6 +133,10 @@ def up(  # noqa: PLR0917 - each is an option
     ):
         if value is not None:
             arguments += [flag, str(value)]
+    if not client_certificates:
+        arguments.append("--no-client-certificates")
+    if allow_insecure:
+        arguments.append("--allow-insecure")
     if verbose:
         arguments.append("--verbose")
     become_stack(arguments)

@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from hemaserve.cli import connection
 from hemaserve.cli.console import err
 from hemaserve.client import Client
 from hemaserve.evaluation.asking import OnProgress
@@ -38,5 +39,5 @@ async def watch(run: Watchable[Result], address: str, *, doing: str) -> Result:
         def on_progress(done: int, total: int) -> None:
             progress.update(task, completed=done, total=total)
 
-        async with Client(address) as client:
+        async with connection.client(address) as client:
             return await run(client, stop=stop, on_progress=on_progress)

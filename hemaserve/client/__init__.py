@@ -20,11 +20,14 @@ from hemaserve.client.errors import (
     InternalError,
     InvalidArgumentError,
     NotFoundError,
+    PermissionDeniedError,
     ResourceExhaustedError,
+    UnauthenticatedError,
     UnavailableError,
 )
 from hemaserve.client.requests import Acquisition, Field, ImageSource, LocatedCell
 from hemaserve.client.sync import SyncClient
+from hemaserve.client.tls import tls_credentials
 
 __all__ = [
     "DEFAULT_ADDRESS",
@@ -40,7 +43,10 @@ __all__ = [
     "InvalidArgumentError",
     "LocatedCell",
     "NotFoundError",
+    "PermissionDeniedError",
     "ResourceExhaustedError",
     "SyncClient",
+    "UnauthenticatedError",
     "UnavailableError",
+    "tls_credentials",
 ]

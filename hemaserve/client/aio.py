@@ -13,8 +13,10 @@ from hemaserve.cells import CellType, Kind
 from hemaserve.client import classify, requests, smear, translate
 from hemaserve.client.backoff import Backoff
 from hemaserve.client.channel import open_channel
+from hemaserve.client.credentials import CallCredentials, Token
 from hemaserve.client.deadline import Deadline
 from hemaserve.client.errors import NotFoundError, error_of, failure_of_rpc, unreachable
+from hemaserve.client.integrity import check_image
 from hemaserve.client.requests import Acquisition, Field, ImageSource, LocatedCell
 from hemaserve.client.screen import screened
 from hemaserve.results import (
@@ -55,12 +57,15 @@ class Client:
             replicas: calls are spread over them, and go on with the others when one is lost.
         timeout_s: deadline of a call that is given none; it travels with the call through all services.
         connect_timeout_s: how long to wait for the gateway before a call fails as unreachable.
-        credentials: for TLS; by default the channel is not encrypted.
+        credentials: for TLS, see `tls_credentials`; by default the channel is not encrypted.
+        api_key: proves who calls, where the gateway asks; made by `hemaserve keys`.
+        token: a JWT in its place, or a function that gives the one of the moment and is called for each call.
         backoff: how a broken stream is resumed.
         window: most fields (or requests of cells) of one call that are sent and not yet answered.
 
     Raises:
         AddressError: the address is malformed.
+        ValueError: a key or token would be sent unencrypted to another machine.
     """
 
     def __init__(
@@ -70,6 +75,8 @@ class Client:
         timeout_s: float = 30.0,
         connect_timeout_s: float = 5.0,
         credentials: grpc.ChannelCredentials | None = None,
+        api_key: str | None = None,
+        token: Token | None = None,
         backoff: Backoff = Backoff(),
         window: int = 8,
     ) -> None:
@@ -78,6 +85,9 @@ class Client:
         self._timeout_s = timeout_s
         self._connect_timeout_s = connect_timeout_s
         self._credentials = credentials
+        self._caller = CallCredentials(
+            api_key=api_key, token=token, address=address, encrypted=credentials is not None
+        )
         self._backoff = backoff
         self._window = window
         self._channel: grpc.aio.Channel | None = None
@@ -130,6 +140,7 @@ class Client:
             priority=translate.priority_to_proto(priority),
         )
         response = await self._ask((await self._stub()).AnalyzeField, request, timeout_s)
+        check_image(request.field.image, response.result.image_sha256)
         return screened(translate.field_result(response.result, response.differential), asked_for=screen)
 
     async def analyze_smear(
@@ -179,7 +190,7 @@ class Client:
         )
 
         stream = smear.SmearStream(
-            lambda: stub.AnalyzeSmear(timeout=deadline.left_s()),
+            lambda: stub.AnalyzeSmear(timeout=deadline.left_s(), metadata=self._caller.metadata()),
             opening,
             requests.numbered(fields),
             on_result=on_result,
@@ -252,7 +263,7 @@ class Client:
                 )
 
         stream = classify.CellStream(
-            lambda: stub.ClassifyCells(timeout=deadline.left_s()),
+            lambda: stub.ClassifyCells(timeout=deadline.left_s(), metadata=self._caller.metadata()),
             batched(),
             on_result=on_result,
             backoff=self._backoff,
@@ -337,7 +348,10 @@ class Client:
     ) -> _A:
         try:
             return await method(
-                request, timeout=self._timeout_s if timeout_s is None else timeout_s, wait_for_ready=True
+                request,
+                timeout=self._timeout_s if timeout_s is None else timeout_s,
+                metadata=self._caller.metadata(),
+                wait_for_ready=True,
             )
         except grpc.aio.AioRpcError as error:
             raise error_of(failure_of_rpc(error)) from None

@@ -8,6 +8,7 @@ import grpc
 
 from hemaserve.client import translate
 from hemaserve.client.backoff import Backoff
+from hemaserve.client.integrity import check_cells
 from hemaserve.client.resuming import ResumingStream
 from hemaserve.results import NamedCell
 from hemaserve.v1 import gateway_pb2
@@ -52,7 +53,10 @@ class CellStream(
         self._unanswered.append(request)
 
     def take(self, response: gateway_pb2.ClassifyCellsResponse) -> None:
-        self._unanswered.popleft()  # responses come in the order of the requests
+        # Responses come in the order of the requests.
+        sent = self._unanswered[0].cells if self._unanswered else ()
+        check_cells((cell.cell_id for cell in sent), (cell.cell_id for cell in response.cells))
+        self._unanswered.popleft()
         self.answered()
         for answer in translate.named_cells(response):
             self._answers.append(answer)

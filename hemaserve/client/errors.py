@@ -8,7 +8,7 @@ from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from hemaserve.broken_calls import is_failed_write
+from hemaserve.broken_calls import is_broken
 from hemaserve.results import Failure, Violation
 
 STREAM_BROKEN: Final = "STREAM_BROKEN"
@@ -60,8 +60,17 @@ class FailedPreconditionError(HemaServeError):
     """The request is sound but comes at the wrong moment."""
 
 
+class UnauthenticatedError(HemaServeError):
+    """The service wants to know who calls, and took no credentials or not these. It does not say why."""
+
+
+class PermissionDeniedError(HemaServeError):
+    """The service knows who calls, and that it may not do this."""
+
+
 class ResourceExhaustedError(HemaServeError):
-    """The system is busy, or the message too large; try again after `retry_after_s` where that is given."""
+    """The system is busy, the client's quota is used up, or the message is too large; try again after `retry_after_s`
+    where that is given."""
 
 
 class UnavailableError(HemaServeError):
@@ -81,6 +90,8 @@ _BY_CODE: Final[dict[str, type[HemaServeError]]] = {
     "OUT_OF_RANGE": InvalidArgumentError,
     "NOT_FOUND": NotFoundError,
     "FAILED_PRECONDITION": FailedPreconditionError,
+    "UNAUTHENTICATED": UnauthenticatedError,
+    "PERMISSION_DENIED": PermissionDeniedError,
     "RESOURCE_EXHAUSTED": ResourceExhaustedError,
     "UNAVAILABLE": UnavailableError,
     "DEADLINE_EXCEEDED": DeadlineExceededError,
@@ -120,8 +131,8 @@ def failure_of_status(status: status_pb2.Status) -> Failure:
 
 def failure_of_rpc(error: grpc.aio.AioRpcError) -> Failure:
     """The failure that a broken call tells of, details included where the service sent them."""
-    if is_failed_write(error):
-        return Failure("UNAVAILABLE", STREAM_BROKEN, "the stream broke while it was written to")
+    if is_broken(error):
+        return Failure("UNAVAILABLE", STREAM_BROKEN, "the call broke")
     try:
         status = rpc_status.from_call(error)  # type: ignore[arg-type]  # it has all that this reads
     except ValueError:  # details that contradict the code: believe the code

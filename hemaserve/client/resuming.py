@@ -19,6 +19,7 @@ Result = TypeVar("Result")
 # A gateway that is shut down cancels what it could not finish: to the client that is a broken connection too.
 _BROKEN: Final = ("UNAVAILABLE", "CANCELLED")
 _CAUTION_S: Final = 0.25
+_GOODBYE_S: Final = 1.0
 
 
 def _worth_asking_again(error: HemaServeError) -> bool:
@@ -131,6 +132,7 @@ class ResumingStream(abc.ABC, Generic[Request, Response, Result]):
                 self._heard.set()
                 result = self.take(response)
                 if result is not None:
+                    await _hear_out(call)
                     return result
             result = self.result_at_end()
             if result is not None:
@@ -159,6 +161,14 @@ class ResumingStream(abc.ABC, Generic[Request, Response, Result]):
                     self.remember(following)
                     await call.write(following)
             await call.done_writing()
+
+
+async def _hear_out(call: "grpc.aio.StreamStreamCall[Request, Response]") -> None:
+    """Let the service end a call that has given all it had to: who hangs up first is a caller who went away."""
+    with contextlib.suppress(grpc.aio.AioRpcError, TimeoutError):
+        async with asyncio.timeout(_GOODBYE_S):
+            async for _ in call:
+                pass
 
 
 async def _cancel(*tasks: "asyncio.Task[object]") -> None:

@@ -6,6 +6,7 @@ import grpc
 
 from hemaserve.client import translate
 from hemaserve.client.backoff import Backoff
+from hemaserve.client.integrity import check_image
 from hemaserve.client.resuming import ResumingStream
 from hemaserve.results import FieldResult, SmearResult
 from hemaserve.v1 import gateway_pb2
@@ -18,8 +19,9 @@ class SmearStream(
 ):
     """Sends a smear's fields and collects their results.
 
-    Each result acknowledges its field. A new stream hands back the tallies of the results received, so that those
-    fields are not sent again; the others are, with the same ids and sequence numbers.
+    Each result acknowledges its field; one that is about another image breaks the stream instead. A new stream hands
+    back the tallies of the results received, so that those fields are not sent again; the others are, with the same ids
+    and sequence numbers.
 
     Args:
         opening: the first message, without `received`.
@@ -67,8 +69,11 @@ class SmearStream(
         return None
 
     def _acknowledge(self, message: gateway_pb2.FieldResult) -> None:
-        if self._unacknowledged.pop(message.field_id, None) is None:
+        request = self._unacknowledged.get(message.field_id)
+        if request is None:
             return  # a repeat: counted already
+        check_image(request.field.image, message.image_sha256)
+        del self._unacknowledged[message.field_id]
         self._tallies.append(message.tally)
         self.answered()
         result = translate.field_result(message)

@@ -11,6 +11,7 @@ import grpc
 
 from hemaserve.client.aio import DEFAULT_ADDRESS, Client
 from hemaserve.client.backoff import Backoff
+from hemaserve.client.credentials import Token
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -41,6 +42,8 @@ class SyncClient:
         timeout_s: float = 30.0,
         connect_timeout_s: float = 5.0,
         credentials: grpc.ChannelCredentials | None = None,
+        api_key: str | None = None,
+        token: Token | None = None,
         backoff: Backoff = Backoff(),
         window: int = 8,
     ) -> None:
@@ -49,6 +52,8 @@ class SyncClient:
             timeout_s=timeout_s,
             connect_timeout_s=connect_timeout_s,
             credentials=credentials,
+            api_key=api_key,
+            token=token,
             backoff=backoff,
             window=window,
         )

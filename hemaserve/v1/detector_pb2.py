@@ -25,23 +25,27 @@ _sym_db = _symbol_database.Default()
 from hemaserve.v1 import cells_pb2 as hemaserve_dot_v1_dot_cells__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bhemaserve/v1/detector.proto\x12\x0chemaserve.v1\x1a\x18hemaserve/v1/cells.proto\"\xb8\x02\n\rDetectRequest\x12\r\n\x05image\x18\x01 \x01(\x0c\x12\r\n\x05model\x18\x02 \x01(\t\x12\x11\n\tum_per_px\x18\x03 \x01(\x02\x12%\n\x05kinds\x18\x04 \x03(\x0e\x32\x16.hemaserve.v1.CellKind\x12*\n\ncrop_kinds\x18\x05 \x03(\x0e\x32\x16.hemaserve.v1.CellKind\x12\x31\n\rcrop_encoding\x18\x06 \x01(\x0e\x32\x1a.hemaserve.v1.CropEncoding\x12\x14\n\x0c\x63rop_size_px\x18\x07 \x01(\r\x12\x18\n\x0b\x63rop_margin\x18\x08 \x01(\x02H\x00\x88\x01\x01\x12\x1c\n\x0fscore_threshold\x18\t \x01(\x02H\x01\x88\x01\x01\x42\x0e\n\x0c_crop_marginB\x12\n\x10_score_threshold\"\x88\x01\n\x0e\x44\x65tectResponse\x12&\n\x05\x66ield\x18\x01 \x01(\x0b\x32\x17.hemaserve.v1.FieldInfo\x12+\n\ndetections\x18\x02 \x03(\x0b\x32\x17.hemaserve.v1.Detection\x12!\n\x05\x63rops\x18\x03 \x03(\x0b\x32\x12.hemaserve.v1.Crop\"\x97\x01\n\tFieldInfo\x12\x10\n\x08width_px\x18\x01 \x01(\r\x12\x11\n\theight_px\x18\x02 \x01(\r\x12\r\n\x05tiles\x18\x03 \x01(\r\x12\x12\n\ndetections\x18\x04 \x01(\r\x12\x14\n\x0cimage_sha256\x18\x05 \x01(\t\x12,\n\nprovenance\x18\x06 \x01(\x0b\x32\x18.hemaserve.v1.Provenance\"\x16\n\x14ListDetectorsRequest\"<\n\x15ListDetectorsResponse\x12#\n\x06models\x18\x01 \x03(\x0b\x32\x13.hemaserve.v1.Model2\xb2\x01\n\x0f\x44\x65tectorService\x12\x45\n\x06\x44\x65tect\x12\x1b.hemaserve.v1.DetectRequest\x1a\x1c.hemaserve.v1.DetectResponse0\x01\x12X\n\rListDetectors\x12\".hemaserve.v1.ListDetectorsRequest\x1a#.hemaserve.v1.ListDetectorsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bhemaserve/v1/detector.proto\x12\x0chemaserve.v1\x1a\x18hemaserve/v1/cells.proto\"\xbd\x02\n\rDetectRequest\x12\x12\n\x05image\x18\x01 \x01(\x0c\x42\x03\x80\x01\x01\x12\r\n\x05model\x18\x02 \x01(\t\x12\x11\n\tum_per_px\x18\x03 \x01(\x02\x12%\n\x05kinds\x18\x04 \x03(\x0e\x32\x16.hemaserve.v1.CellKind\x12*\n\ncrop_kinds\x18\x05 \x03(\x0e\x32\x16.hemaserve.v1.CellKind\x12\x31\n\rcrop_encoding\x18\x06 \x01(\x0e\x32\x1a.hemaserve.v1.CropEncoding\x12\x14\n\x0c\x63rop_size_px\x18\x07 \x01(\r\x12\x18\n\x0b\x63rop_margin\x18\x08 \x01(\x02H\x00\x88\x01\x01\x12\x1c\n\x0fscore_threshold\x18\t \x01(\x02H\x01\x88\x01\x01\x42\x0e\n\x0c_crop_marginB\x12\n\x10_score_threshold\"\x88\x01\n\x0e\x44\x65tectResponse\x12&\n\x05\x66ield\x18\x01 \x01(\x0b\x32\x17.hemaserve.v1.FieldInfo\x12+\n\ndetections\x18\x02 \x03(\x0b\x32\x17.hemaserve.v1.Detection\x12!\n\x05\x63rops\x18\x03 \x03(\x0b\x32\x12.hemaserve.v1.Crop\"\x9c\x01\n\tFieldInfo\x12\x10\n\x08width_px\x18\x01 \x01(\r\x12\x11\n\theight_px\x18\x02 \x01(\r\x12\r\n\x05tiles\x18\x03 \x01(\r\x12\x12\n\ndetections\x18\x04 \x01(\r\x12\x19\n\x0cimage_sha256\x18\x05 \x01(\tB\x03\x80\x01\x01\x12,\n\nprovenance\x18\x06 \x01(\x0b\x32\x18.hemaserve.v1.Provenance\"\x16\n\x14ListDetectorsRequest\"<\n\x15ListDetectorsResponse\x12#\n\x06models\x18\x01 \x03(\x0b\x32\x13.hemaserve.v1.Model2\xb2\x01\n\x0f\x44\x65tectorService\x12\x45\n\x06\x44\x65tect\x12\x1b.hemaserve.v1.DetectRequest\x1a\x1c.hemaserve.v1.DetectResponse0\x01\x12X\n\rListDetectors\x12\".hemaserve.v1.ListDetectorsRequest\x1a#.hemaserve.v1.ListDetectorsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'hemaserve.v1.detector_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_DETECTREQUEST'].fields_by_name['image']._loaded_options = None
+  _globals['_DETECTREQUEST'].fields_by_name['image']._serialized_options = b'\200\001\001'
+  _globals['_FIELDINFO'].fields_by_name['image_sha256']._loaded_options = None
+  _globals['_FIELDINFO'].fields_by_name['image_sha256']._serialized_options = b'\200\001\001'
   _globals['_DETECTREQUEST']._serialized_start=72
-  _globals['_DETECTREQUEST']._serialized_end=384
-  _globals['_DETECTRESPONSE']._serialized_start=387
-  _globals['_DETECTRESPONSE']._serialized_end=523
-  _globals['_FIELDINFO']._serialized_start=526
-  _globals['_FIELDINFO']._serialized_end=677
-  _globals['_LISTDETECTORSREQUEST']._serialized_start=679
-  _globals['_LISTDETECTORSREQUEST']._serialized_end=701
-  _globals['_LISTDETECTORSRESPONSE']._serialized_start=703
-  _globals['_LISTDETECTORSRESPONSE']._serialized_end=763
-  _globals['_DETECTORSERVICE']._serialized_start=766
-  _globals['_DETECTORSERVICE']._serialized_end=944
+  _globals['_DETECTREQUEST']._serialized_end=389
+  _globals['_DETECTRESPONSE']._serialized_start=392
+  _globals['_DETECTRESPONSE']._serialized_end=528
+  _globals['_FIELDINFO']._serialized_start=531
+  _globals['_FIELDINFO']._serialized_end=687
+  _globals['_LISTDETECTORSREQUEST']._serialized_start=689
+  _globals['_LISTDETECTORSREQUEST']._serialized_end=711
+  _globals['_LISTDETECTORSRESPONSE']._serialized_start=713
+  _globals['_LISTDETECTORSRESPONSE']._serialized_end=773
+  _globals['_DETECTORSERVICE']._serialized_start=776
+  _globals['_DETECTORSERVICE']._serialized_end=954
 # @@protoc_insertion_point(module_scope)

@@ -1,15 +1,13 @@
 """`python -m services.classifier`: the classifier, until SIGTERM."""
 
-from pydantic_settings import CliApp
-
 from services.classifier.application import service
 from services.classifier.settings import ClassifierSettings
-from services.runtime.process import run
+from services.runtime.process import read_settings, run
 
 
 def main() -> None:
     """Serve with settings from flags and the environment."""
-    run(service(CliApp.run(ClassifierSettings)))
+    run(service(read_settings(ClassifierSettings)))
 
 
 if __name__ == "__main__":

@@ -7,47 +7,60 @@ import grpc.aio
 from hemaserve.v1 import classifier_pb2, classifier_pb2_grpc
 from services.classifier.catalogue import ModelCatalogue
 from services.classifier.classifier import Classifier
-from services.classifier.concurrency import Capacity
-from services.classifier.crops import CropLimits
+from services.classifier.crops import CropLimits, CropReader
 from services.classifier.ensemble import Networks
 from services.classifier.profiles import SiteProfiles
 from services.classifier.screening import Screening
 from services.classifier.servicer import ClassifierServicer
 from services.classifier.settings import ClassifierSettings
+from services.runtime.admission import Admission, Capacity
+from services.runtime.admission_metrics import AdmissionMetrics
+from services.runtime.decoders import Decoders
 from services.runtime.fields import FieldGate
 from services.runtime.process import Service
 from services.runtime.workers import Workers
 from services.triton.client import TritonClient
 from services.triton.loading import LoadPolicy
+from services.triton.pace import PaceLimits, TritonPace
 
 
 class ClassifierApplication:
     """The classifier service on one Triton."""
 
-    def __init__(self, settings: ClassifierSettings, triton: TritonClient) -> None:
+    def __init__(
+        self, settings: ClassifierSettings, triton: TritonClient, decoders: Decoders | None = None
+    ) -> None:
+        self._own_decoders = decoders is None
+        self._decoders = decoders or Decoders(settings.decoders)
         self._triton = triton
         self._catalogue = ModelCatalogue(
             triton, default=settings.default_model, default_members=settings.default_members
         )
         limits = CropLimits(settings.min_crop_side_px, settings.max_crop_side_px)
+        reader = CropReader(self._decoders, limits)
         # One bound for all who work on crops: it is their pixels' memory that it is about.
-        capacity = Capacity(settings.crops_at_once)
-        networks = Networks(triton, self._catalogue)
+        admission = AdmissionMetrics()
+        self.metrics = admission.registry
+        crops = Capacity(
+            "crops", settings.crops_at_once, settings.crops_waiting, kept_for_stat=settings.crops_at_once // 4
+        )
+        fields = Capacity("fields", settings.fields_at_once, settings.fields_waiting, kept_for_stat=1)
+        capacity = Admission(crops, admission)
+        pace = TritonPace(triton, PaceLimits(settings.max_batch_ms, settings.batches_at_once), admission)
+        networks = Networks(pace, self._catalogue)
         profiles = SiteProfiles(settings.site_profiles)
-        classifier = Classifier(self._catalogue, networks, limits, profiles, capacity)
+        classifier = Classifier(self._catalogue, networks, reader, profiles, capacity)
         self._workers = Workers(settings.workers)
         screening = Screening(
             triton,
+            pace,
             field_model=settings.screen_field_model,
             cell_model=settings.screen_cell_model,
             gate=FieldGate(
-                self._workers,
-                settings.image_limits,
-                at_once=settings.fields_at_once,
-                waiting=settings.fields_waiting,
+                self._decoders, self._workers, settings.image_limits, Admission(fields, admission)
             ),
             workers=self._workers,
-            limits=limits,
+            reader=reader,
             capacity=capacity,
         )
         self._servicer = ClassifierServicer(settings, self._catalogue, classifier, profiles, screening)
@@ -72,15 +85,19 @@ class ClassifierApplication:
     async def close(self) -> None:
         """End the threads and close the channel to Triton."""
         self._workers.close()
+        if self._own_decoders:
+            await self._decoders.close()
         await self._triton.close()
 
 
-async def open_application(settings: ClassifierSettings) -> ClassifierApplication:
+async def open_application(
+    settings: ClassifierSettings, decoders: Decoders | None = None
+) -> ClassifierApplication:
     """The application on the Triton that the settings name; Triton need not be there yet."""
     loads = LoadPolicy(settings.load_on_request, settings.stack_profile)
-    return ClassifierApplication(settings, TritonClient(settings.triton_address, loads))
+    return ClassifierApplication(settings, TritonClient(settings.triton_address, loads), decoders)
 
 
-def service(settings: ClassifierSettings) -> Service:
+def service(settings: ClassifierSettings, decoders: Decoders | None = None) -> Service:
     """The classifier as a process runs it."""
-    return Service("classifier", settings, lambda: open_application(settings))
+    return Service("classifier", settings, lambda: open_application(settings, decoders))

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.classifier.concurrency import together
-from services.triton.client import Array, TritonClient
+from services.triton.client import Array
+from services.triton.pace import TritonPace
 
 ImageBatch = NDArray[np.uint8]
 """Images of one size: uint8 [N, size, size, 3] RGB."""
@@ -29,7 +30,7 @@ class TakesBatches(Protocol):
 
 
 async def infer_all(
-    triton: TritonClient,
+    triton: TritonPace,
     model: TakesBatches,
     input_name: str,
     images: ImageBatch,
@@ -37,15 +38,15 @@ async def infer_all(
     *,
     timeout_s: float,
 ) -> Answered:
-    """What a model answers; more images than it takes at once go in several requests side by side.
+    """What a model answers; more images than it takes at once, or in time, go in several requests side by side.
 
     Args:
         input_name: what the model calls its input.
 
     Raises:
-        DomainError: what `TritonClient.infer` raises.
+        DomainError: what `TritonPace.infer` raises.
     """
-    size = model.max_batch_size
+    size = triton.rows(model.name, model.max_batch_size)
     parts = [images[start : start + size] for start in range(0, len(images), size)]
     answers = await together(
         triton.infer(model.name, {input_name: part}, list(outputs), timeout_s=timeout_s) for part in parts

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from hemaserve.cells import CellType
 from hemaserve.errors import InvalidArgument
 from services.classifier.catalogue import ModelCatalogue
-from services.classifier.concurrency import Capacity
-from services.classifier.crops import CropBatch, CropLimits, EncodedCrop, read_crop, read_crops
+from services.classifier.crops import CropBatch, CropReader, EncodedCrop
 from services.classifier.decision import Decision, decide
 from services.classifier.ensemble import Answer, Networks
 from services.classifier.explanation import Explanation, check_type, explanation
 from services.classifier.profiles import SiteProfiles, StoredProfile
+from services.runtime.admission import Admission
 from services.runtime.remote import Deadline
 
 
@@ -69,7 +69,7 @@ class Classifier:
     Args:
         catalogue: where models are found by name.
         networks: whom to ask.
-        limits: what a crop may be.
+        reader: makes pixels of crops.
         profiles: where site profiles are found by name.
         capacity: crops that are worked on at one time, over all requests: pixels are copied several times on their way
             to Triton, and a request that waits for its turn costs only what it brought.
@@ -79,13 +79,13 @@ class Classifier:
         self,
         catalogue: ModelCatalogue,
         networks: Networks,
-        limits: CropLimits,
+        reader: CropReader,
         profiles: SiteProfiles,
-        capacity: Capacity,
+        capacity: Admission,
     ) -> None:
         self._catalogue = catalogue
         self._networks = networks
-        self._limits = limits
+        self._reader = reader
         self._profiles = profiles
         self._capacity = capacity
 
@@ -102,17 +102,15 @@ class Classifier:
         Raises:
             NotFound: there is no such model.
             InvalidArgument: there is no such site profile, or it cannot be used.
+            ResourceExhausted: there is too much to do.
             DomainError: what `Networks.answer` raises.
         """
         deadline = Deadline(timeout_s)
         model = await self._catalogue.get(model_name)
         profile = await self._profile(site_profile)
         count = len(crops)
-        async with self._capacity.room_for(count):
-            # Decoding and scaling some hundred files takes long enough to hold up the other streams.
-            batch, errors = await asyncio.to_thread(
-                read_crops, crops, size=model.crop_size_px, limits=self._limits
-            )
+        async with self._capacity.admitted(count, deadline=deadline):
+            batch, errors = await self._reader.read(crops, size=model.crop_size_px)
             crops.clear()
             batch = await _corrected(batch, profile)
             answer = await self._networks.answer(model, batch, timeout_s=deadline.remaining_s())
@@ -141,6 +139,7 @@ class Classifier:
             FailedPrecondition: its answers cannot be explained.
             InvalidArgument: the crop cannot be read, the model cannot answer the type, or there is no such site
                 profile.
+            ResourceExhausted: there is too much to do.
             DomainError: what `Networks.answer` raises.
         """
         deadline = Deadline(timeout_s)
@@ -149,8 +148,8 @@ class Classifier:
         if cell_type is not None:
             check_type(cell_type, model.leaf_types)
         profile = await self._profile(site_profile)
-        async with self._capacity.room_for(1):
-            pixels = await asyncio.to_thread(read_crop, crop, size=model.crop_size_px, limits=self._limits)
+        async with self._capacity.admitted(deadline=deadline):
+            pixels = await self._reader.read_one(crop, size=model.crop_size_px)
             batch = await _corrected(pixels[None], profile)
             answer = await self._networks.answer(
                 model, batch, timeout_s=deadline.remaining_s(), evidence=True

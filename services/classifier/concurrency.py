@@ -1,8 +1,7 @@
 """Doing several things at once without losing their order, their bound or their errors."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
 from services.runtime.tasks import task_group
@@ -57,32 +56,3 @@ async def _cancel(*tasks: asyncio.Task[Any]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-
-
-class Capacity:
-    """Room for a bounded amount at one time, given out in the order in which it is asked for.
-
-    Args:
-        size: the whole of it, at least 1.
-    """
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._free = size
-        self._turn = asyncio.Lock()
-        self._freed = asyncio.Event()
-
-    @asynccontextmanager
-    async def room_for(self, amount: int) -> AsyncIterator[None]:
-        """Wait for room, and hold it inside the block. Who asks for more than there is at all, gets all of it."""
-        amount = min(amount, self._size)
-        async with self._turn:
-            while self._free < amount:
-                self._freed.clear()
-                await self._freed.wait()
-            self._free -= amount
-        try:
-            yield
-        finally:
-            self._free += amount
-            self._freed.set()

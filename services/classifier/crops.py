@@ -1,6 +1,7 @@
 """From the crops of a request to the pixels that a network takes."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +9,9 @@ from numpy.typing import NDArray
 
 from hemaserve.crops import CropEncoding
 from hemaserve.errors import InvalidArgument
-from hemaserve.imaging import ImageLimits, RgbImage, decode, resize
+from hemaserve.image_files.facts import ImageLimits
+from hemaserve.imaging import RgbImage, resize
+from services.runtime.decoders import Decoders, ImageFile, Outcome
 
 CropBatch = NDArray[np.uint8]
 """Crops of one size: uint8 [N, size, size, 3] RGB."""
@@ -57,33 +60,101 @@ class CropLimits:
         )
 
 
-def read_crops(
-    crops: Sequence[EncodedCrop], *, size: int, limits: CropLimits
-) -> tuple[CropBatch, dict[int, InvalidArgument]]:
-    """The crops that can be read, in their order and scaled to `size`, and by index why the others cannot."""
-    batch = np.empty((len(crops), size, size, 3), np.uint8)
+class CropReader:
+    """Makes pixels of crops.
+
+    Args:
+        decoders: make pixels of those that are files.
+        limits: what a crop may be.
+    """
+
+    def __init__(self, decoders: Decoders, limits: CropLimits) -> None:
+        self._decoders = decoders
+        self._limits = limits
+
+    async def read(
+        self, crops: Sequence[EncodedCrop], *, size: int
+    ) -> tuple[CropBatch, dict[int, InvalidArgument]]:
+        """The crops that can be read, in their order and scaled to `size`, and by index why the others cannot."""
+        batch = np.empty((len(crops), size, size, 3), np.uint8)
+        # Scaling some hundred crops takes long enough to hold up the other streams.
+        errors, files = await asyncio.to_thread(_read_raw, crops, batch, self._limits)
+        at = 0
+        parts = self._decoders.decode_each(
+            [ImageFile(crops[index].data, f"{crops[index].field}.data") for index in files],
+            limits=self._limits.image_limits,
+        )
+        async for part in parts:
+            indices = files[at : at + len(part)]
+            errors |= await asyncio.to_thread(_take, crops, batch, dict(zip(indices, part, strict=True)))
+            at += len(part)
+        if not errors:
+            return batch, errors
+        return batch[[index for index in range(len(crops)) if index not in errors]], errors
+
+    async def read_one(self, crop: EncodedCrop, *, size: int) -> RgbImage:
+        """The pixels of one crop, scaled to the model's size: uint8 [size, size, 3] RGB.
+
+        Raises:
+            InvalidArgument: the crop is missing, damaged, not square, not of the size stated, or beyond the limits.
+        """
+        batch, errors = await self.read([crop], size=size)
+        if errors:
+            raise errors[0]
+        return np.asarray(batch[0])
+
+
+def _read_raw(
+    crops: Sequence[EncodedCrop], batch: CropBatch, limits: CropLimits
+) -> tuple[dict[int, InvalidArgument], list[int]]:
+    """Fills in the crops that are raw; by index what is wrong with others, and the indices of those that are files."""
     errors: dict[int, InvalidArgument] = {}
+    files: list[int] = []
     for index, crop in enumerate(crops):
         try:
-            batch[index - len(errors)] = read_crop(crop, size=size, limits=limits)
+            if _is_raw(crop):
+                _fill(batch, index, _raw(crop, limits))
+            else:
+                files.append(index)
         except InvalidArgument as error:
             errors[index] = error
-    return batch[: len(crops) - len(errors)], errors
+    return errors, files
 
 
-def read_crop(crop: EncodedCrop, *, size: int, limits: CropLimits) -> RgbImage:
-    """The pixels of one crop, scaled to the model's size: uint8 [size, size, 3] RGB.
+def _take(
+    crops: Sequence[EncodedCrop], batch: CropBatch, decoded: Mapping[int, Outcome]
+) -> dict[int, InvalidArgument]:
+    """Fills in what was decoded; by index what is wrong with others."""
+    errors: dict[int, InvalidArgument] = {}
+    for index, outcome in decoded.items():
+        try:
+            _fill(batch, index, _square(crops[index], outcome))
+        except InvalidArgument as error:
+            errors[index] = error
+    return errors
+
+
+def _fill(batch: CropBatch, index: int, pixels: RgbImage) -> None:
+    size = batch.shape[1]
+    batch[index] = pixels if len(pixels) == size else resize(pixels, (size, size))
+
+
+def _is_raw(crop: EncodedCrop) -> bool:
+    """Whether a crop is pixels and no file.
 
     Raises:
-        InvalidArgument: the crop is missing, damaged, not square, not of the size stated, or beyond `limits`.
+        InvalidArgument: it is neither.
     """
-    if crop.encoding in (None, CropEncoding.NONE):
+    if crop.encoding is None or crop.encoding is CropEncoding.NONE:
         raise InvalidArgument(f"{crop.field}.encoding", "no pixels", "RAW_RGB8, PNG or JPEG")
     if not crop.data:
         raise InvalidArgument(f"{crop.field}.data", "no bytes", "a crop's pixels", reason="IMAGE_EMPTY")
-    raw = crop.encoding is CropEncoding.RAW_RGB8
-    pixels = _raw(crop, limits) if raw else _file(crop, crop.encoding, limits)
-    return pixels if len(pixels) == size else resize(pixels, (size, size))
+    if crop.encoding is CropEncoding.RAW_RGB8:
+        return True
+    if not crop.data.startswith(_MAGIC[crop.encoding]):
+        allowed = f"{crop.encoding.name}, as the encoding says"
+        raise InvalidArgument(f"{crop.field}.data", "another format", allowed)
+    return False
 
 
 def _raw(crop: EncodedCrop, limits: CropLimits) -> RgbImage:
@@ -98,15 +169,13 @@ def _raw(crop: EncodedCrop, limits: CropLimits) -> RgbImage:
     return np.frombuffer(crop.data, np.uint8).reshape(side, side, 3)
 
 
-def _file(crop: EncodedCrop, encoding: CropEncoding, limits: CropLimits) -> RgbImage:
-    field = f"{crop.field}.data"
-    if not crop.data.startswith(_MAGIC[encoding]):
-        raise InvalidArgument(field, "another format", f"{encoding.name}, as the encoding says")
-    pixels = decode(crop.data, limits=limits.image_limits, field=field)
-    height, width = pixels.shape[:2]
+def _square(crop: EncodedCrop, outcome: Outcome) -> RgbImage:
+    if isinstance(outcome, InvalidArgument):
+        raise outcome
+    height, width = outcome.shape[:2]
     if width != height:
-        raise InvalidArgument(field, f"{width}x{height} px", "a square")
+        raise InvalidArgument(f"{crop.field}.data", f"{width}x{height} px", "a square")
     if crop.size_px not in (0, width):
         allowed = f"{width} px, the file's, or 0"
         raise InvalidArgument(f"{crop.field}.size_px", f"{crop.size_px} px", allowed)
-    return pixels
+    return outcome

@@ -17,7 +17,7 @@ from services.classifier.decision import Thresholds, primary_tree
 from services.classifier.inference import ask
 from services.classifier.models import ClassificationModel, Vote
 from services.runtime.remote import Deadline
-from services.triton.client import TritonClient
+from services.triton.pace import TritonPace
 
 _log = structlog.get_logger(__name__)
 
@@ -59,7 +59,7 @@ class Answer:
 class Networks:
     """Asks networks and ensembles in Triton."""
 
-    def __init__(self, triton: TritonClient, catalogue: ModelCatalogue) -> None:
+    def __init__(self, triton: TritonPace, catalogue: ModelCatalogue) -> None:
         self._triton = triton
         self._catalogue = catalogue
 

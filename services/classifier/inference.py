@@ -17,7 +17,7 @@ from services.classifier.models import (
     ClassificationModel,
     member_output,
 )
-from services.triton.client import TritonClient
+from services.triton.pace import TritonPace
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Outputs:
 
 
 async def ask(
-    triton: TritonClient,
+    triton: TritonPace,
     model: ClassificationModel,
     crops: CropBatch,
     *,
@@ -54,7 +54,7 @@ async def ask(
 
     Raises:
         Internal: the network answered with something else.
-        DomainError: what `TritonClient.infer` raises.
+        DomainError: what `TritonPace.infer` raises.
     """
     wanted = [PROBABILITIES_OUTPUT, *map(member_output, model.members)]
     if model.scores_ood:

@@ -3,7 +3,6 @@
 It neither asks nor hears what the classifier says of a cell, so nothing that the classifier says can suppress a flag.
 """
 
-import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,8 +15,8 @@ from hemaserve.errors import FailedPrecondition, InvalidArgument, NotFound, Unav
 from hemaserve.geometry import FloatArray
 from hemaserve.imaging import RgbImage, letterbox, mask_scale_bar
 from services.classifier.batches import ImageBatch, infer_all
-from services.classifier.concurrency import Capacity, together
-from services.classifier.crops import CropLimits, EncodedCrop, read_crops
+from services.classifier.concurrency import together
+from services.classifier.crops import CropReader, EncodedCrop
 from services.classifier.decision import checked_probabilities
 from services.classifier.parameters import UnusableModelError
 from services.classifier.screening_models import (
@@ -26,10 +25,12 @@ from services.classifier.screening_models import (
     ScreenTask,
     parse_screening_model,
 )
+from services.runtime.admission import Admission
 from services.runtime.fields import FieldGate
 from services.runtime.remote import Deadline
 from services.runtime.workers import Workers
 from services.triton.client import TritonClient
+from services.triton.pace import TritonPace
 
 _log = structlog.get_logger(__name__)
 
@@ -85,8 +86,9 @@ def findings(probabilities: FloatArray, model: ScreeningModel) -> list[Finding]:
 class ScreeningNetwork:
     """One network of the screen in Triton, by its name. It need not be there, and is loaded when first asked."""
 
-    def __init__(self, triton: TritonClient, name: str, task: ScreenTask) -> None:
+    def __init__(self, triton: TritonClient, pace: TritonPace, name: str, task: ScreenTask) -> None:
         self._triton = triton
+        self._pace = pace
         self._name = name
         self._task = task
 
@@ -125,7 +127,7 @@ class ScreeningNetwork:
         """
         with self._missing():
             answered = await infer_all(
-                self._triton,
+                self._pace,
                 model,
                 self._task.input_name,
                 images,
@@ -160,30 +162,32 @@ class Screening:
 
     Args:
         triton: where the networks are.
+        pace: how much they are given at one time.
         field_model: name of the network that looks at fields.
         cell_model: name of the network that looks at crops.
         gate: lets fields into memory.
         workers: where pixels are worked on.
-        limits: what a crop may be.
+        reader: makes pixels of crops.
         capacity: crops that are worked on at one time, over all requests of any RPC.
     """
 
     def __init__(
         self,
         triton: TritonClient,
+        pace: TritonPace,
         *,
         field_model: str,
         cell_model: str,
         gate: FieldGate,
         workers: Workers,
-        limits: CropLimits,
-        capacity: Capacity,
+        reader: CropReader,
+        capacity: Admission,
     ) -> None:
-        self._fields = ScreeningNetwork(triton, field_model, ScreenTask.FIELD)
-        self._cells = ScreeningNetwork(triton, cell_model, ScreenTask.CELL)
+        self._fields = ScreeningNetwork(triton, pace, field_model, ScreenTask.FIELD)
+        self._cells = ScreeningNetwork(triton, pace, cell_model, ScreenTask.CELL)
         self._gate = gate
         self._workers = workers
-        self._limits = limits
+        self._reader = reader
         self._capacity = capacity
 
     async def models(self) -> list[ScreeningModel]:
@@ -220,10 +224,8 @@ class Screening:
         deadline = Deadline(timeout_s)
         model = await self._cells.model()
         count = len(crops)
-        async with self._capacity.room_for(count):
-            batch, errors = await asyncio.to_thread(
-                read_crops, crops, size=model.input_px, limits=self._limits
-            )
+        async with self._capacity.admitted(count, deadline=deadline):
+            batch, errors = await self._reader.read(crops, size=model.input_px)
             crops.clear()
             found = iter(await self._cells.findings(model, batch, timeout_s=deadline.remaining_s()))
         outcomes = [errors[index] if index in errors else next(found) for index in range(count)]

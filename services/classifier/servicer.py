@@ -15,7 +15,9 @@ from services.classifier.concurrency import in_order
 from services.classifier.profiles import SiteProfiles
 from services.classifier.screening import Screening
 from services.classifier.settings import ClassifierSettings
+from services.runtime.caller import enter_behind_door
 from services.runtime.remote import remaining_s
+from services.runtime.streams import unless_idle
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -52,8 +54,10 @@ class ClassifierServicer(classifier_pb2_grpc.ClassifierServiceServicer):
             )
             return translate.response_to_proto(asked.cells, classified)
 
+        enter_behind_door(context)
+        requests = unless_idle(request_iterator, self._settings.stream_idle_s)
         at_once = self._settings.requests_in_flight
-        async with aclosing(in_order(request_iterator, classify, at_once=at_once)) as responses:
+        async with aclosing(in_order(requests, classify, at_once=at_once)) as responses:
             async for response in responses:
                 yield response
 
@@ -61,6 +65,7 @@ class ClassifierServicer(classifier_pb2_grpc.ClassifierServiceServicer):
         self, request: classifier_pb2.ExplainRequest, context: Context
     ) -> classifier_pb2.ExplainResponse:
         """What in one crop speaks for a type."""
+        enter_behind_door(context)
         asked = translate.explain_request_from_proto(request)
         explained = await self._classifier.explain(
             asked.model,
@@ -84,8 +89,10 @@ class ClassifierServicer(classifier_pb2_grpc.ClassifierServiceServicer):
             screened = await self._screening.cells(crops, timeout_s=timeout_s)
             return translate_screening.cells_response_to_proto(cell_ids, screened)
 
+        enter_behind_door(context)
+        requests = unless_idle(request_iterator, self._settings.stream_idle_s)
         at_once = self._settings.requests_in_flight
-        async with aclosing(in_order(request_iterator, screen, at_once=at_once)) as responses:
+        async with aclosing(in_order(requests, screen, at_once=at_once)) as responses:
             async for response in responses:
                 yield response
 
@@ -93,6 +100,7 @@ class ClassifierServicer(classifier_pb2_grpc.ClassifierServiceServicer):
         self, request: classifier_pb2.ScreenFieldRequest, context: Context
     ) -> classifier_pb2.ScreenFieldResponse:
         """What the screen says of one field."""
+        enter_behind_door(context)
         screened = await self._screening.field(request.image, timeout_s=self._timeout_s(context))
         return translate_screening.field_response_to_proto(screened)
 

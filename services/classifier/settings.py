@@ -56,6 +56,9 @@ class ClassifierSettings(ModelSettings):
     """Crops of all streams that are with Triton at one time; further requests wait for their turn. Bounds memory: each
     crop of 96 px costs some 160 kB on its way. With GPUs, several times what they take in one batch keeps them busy."""
 
+    crops_waiting: Annotated[int, Field(ge=0)] = 4096
+    """Crops that may wait for their turn; requests beyond them are refused with RESOURCE_EXHAUSTED."""
+
     request_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 60.0
     """Longest that one request may take, in seconds, however late its stream's deadline is."""
 

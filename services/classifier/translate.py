@@ -23,7 +23,14 @@ from services.classifier.models import ClassificationModel
 from services.classifier.profiles import StoredProfile
 from services.classifier.screening_models import ScreeningModel
 from services.runtime.errors import to_status
-from services.runtime.translate import check_text, encoding_from_proto, requested_type, type_to_proto
+from services.runtime.translate import (
+    check_count,
+    check_edges,
+    check_text,
+    encoding_from_proto,
+    requested_type,
+    type_to_proto,
+)
 
 _REASON_TO_PROTO: Final = {
     reason: cells_pb2.UnidentifiedReason.Value(f"UNIDENTIFIED_REASON_{reason.name}")
@@ -89,8 +96,7 @@ def crops_from_proto(
     Raises:
         InvalidArgument: too many cells or too many bytes, or an id that is too long.
     """
-    if len(request.cells) > max_cells:
-        raise InvalidArgument("cells", f"{len(request.cells)} cells", f"at most {max_cells}")
+    check_count(len(request.cells), field="cells", most=max_cells)
     # The server lets larger messages in, because fields come in one.
     if (size := request.ByteSize()) > MAX_REQUEST_BYTES:
         raise InvalidArgument(
@@ -99,6 +105,7 @@ def crops_from_proto(
     for index, cell in enumerate(request.cells):
         check_text(cell.field_id, field=f"cells[{index}].field_id")
         check_text(cell.crop.cell_id, field=f"cells[{index}].crop.cell_id")
+        check_edges(cell.box, field=f"cells[{index}].box")
     return [_encoded_crop(cell.crop, f"cells[{index}].crop") for index, cell in enumerate(request.cells)]
 
 
@@ -110,6 +117,7 @@ def explain_request_from_proto(request: classifier_pb2.ExplainRequest) -> Explai
     """
     check_text(request.cell.field_id, field="cell.field_id")
     check_text(request.cell.crop.cell_id, field="cell.crop.cell_id")
+    check_edges(request.cell.box, field="cell.box")
     return ExplainRequest(
         model=check_text(request.model, field="model"),
         site_profile=check_text(request.site_profile, field="site_profile"),

@@ -12,11 +12,15 @@ from services.detector.models import ModelCatalog
 from services.detector.network import Network
 from services.detector.servicer import DetectorServicer
 from services.detector.settings import DetectorSettings
+from services.runtime.admission import Admission, Capacity
+from services.runtime.admission_metrics import AdmissionMetrics
+from services.runtime.decoders import Decoders
 from services.runtime.fields import FieldGate
 from services.runtime.process import Service
 from services.runtime.workers import Workers
 from services.triton.client import TritonClient
 from services.triton.loading import LoadPolicy
+from services.triton.pace import PaceLimits, TritonPace
 
 SERVICE_NAME: Final = detector_pb2.DESCRIPTOR.services_by_name["DetectorService"].full_name
 
@@ -24,7 +28,9 @@ SERVICE_NAME: Final = detector_pb2.DESCRIPTOR.services_by_name["DetectorService"
 class DetectorApplication:
     """The detector service, ready to be served."""
 
-    def __init__(self, settings: DetectorSettings) -> None:
+    def __init__(self, settings: DetectorSettings, decoders: Decoders | None = None) -> None:
+        self._own_decoders = decoders is None
+        self._decoders = decoders or Decoders(settings.decoders)
         self._triton = TritonClient(
             settings.triton_address, LoadPolicy(settings.load_on_request, settings.stack_profile)
         )
@@ -32,13 +38,14 @@ class DetectorApplication:
         self._catalog = ModelCatalog(
             self._triton, default=settings.default_model, refresh_s=settings.models_refresh_s
         )
-        gate = FieldGate(
-            self._workers,
-            settings.image_limits,
-            at_once=settings.fields_at_once,
-            waiting=settings.fields_waiting,
+        admission = AdmissionMetrics()
+        self.metrics = admission.registry
+        fields = Capacity("fields", settings.fields_at_once, settings.fields_waiting, kept_for_stat=1)
+        gate = FieldGate(self._decoders, self._workers, settings.image_limits, Admission(fields, admission))
+        pace = TritonPace(
+            self._triton, PaceLimits(settings.max_batch_ms, settings.batches_at_once), admission
         )
-        network = Network(self._triton, self._workers, batches_in_flight=settings.batches_in_flight)
+        network = Network(pace, self._workers, batches_in_flight=settings.batches_in_flight)
         self._servicer = DetectorServicer(
             Detector(self._catalog, gate, network, self._workers, settings.tiling),
             self._catalog,
@@ -61,14 +68,18 @@ class DetectorApplication:
 
     async def close(self) -> None:
         self._workers.close()
+        if self._own_decoders:
+            await self._decoders.close()
         await self._triton.close()
 
 
-async def open_application(settings: DetectorSettings) -> DetectorApplication:
-    """The detector; Triton need not be there yet."""
-    return DetectorApplication(settings)
+async def open_application(
+    settings: DetectorSettings, decoders: Decoders | None = None
+) -> DetectorApplication:
+    """The detector, with decoders of its own or these; Triton need not be there yet."""
+    return DetectorApplication(settings, decoders)
 
 
-def service(settings: DetectorSettings) -> Service:
+def service(settings: DetectorSettings, decoders: Decoders | None = None) -> Service:
     """The detector as a process runs it."""
-    return Service("detector", settings, lambda: open_application(settings))
+    return Service("detector", settings, lambda: open_application(settings, decoders))

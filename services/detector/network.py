@@ -13,19 +13,19 @@ from services.detector.models import INPUT, OUTPUT, DetectionModel
 from services.detector.predictions import Candidates, read_predictions
 from services.runtime.remote import Deadline
 from services.runtime.workers import Workers
-from services.triton.client import TritonClient
+from services.triton.pace import TritonPace
 
 
 class Network:
     """Any detection network in Triton.
 
     Args:
-        triton: where it is.
+        triton: where it is, and how much it is given at one time.
         workers: threads that scale the pieces and read the answers.
         batches_in_flight: how many batches of one field are on their way at one time; bounds memory.
     """
 
-    def __init__(self, triton: TritonClient, workers: Workers, *, batches_in_flight: int) -> None:
+    def __init__(self, triton: TritonPace, workers: Workers, *, batches_in_flight: int) -> None:
         self._triton = triton
         self._workers = workers
         self._batches_in_flight = batches_in_flight
@@ -49,7 +49,7 @@ class Network:
             DomainError: Triton could not answer. The other batches are cancelled.
         """
         found: dict[int, Candidates] = {}
-        batches = _batches(len(pieces), model.max_batch_size)
+        batches = _batches(len(pieces), self._triton.rows(model.name, model.max_batch_size))
 
         async def work_off() -> None:
             for batch in batches:

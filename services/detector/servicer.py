@@ -13,6 +13,7 @@ from services.detector.crops import CropOrder
 from services.detector.detection import Cut, DetectedField, Detector
 from services.detector.models import DetectionModel, ModelCatalog
 from services.detector.requests import read_order
+from services.runtime.caller import enter_behind_door
 from services.runtime.remote import Deadline, remaining_s
 from services.runtime.translate import box_to_proto, encoding_to_proto, kind_to_proto
 
@@ -41,6 +42,7 @@ class DetectorServicer(detector_pb2_grpc.DetectorServiceServicer):
         self, request: detector_pb2.DetectRequest, context: Context
     ) -> AsyncIterator[detector_pb2.DetectResponse]:
         """Finds the cells of one field."""
+        enter_behind_door(context)
         order = read_order(request)
         deadline = Deadline(remaining_s(context, self._default_timeout_s))
         async with self._detector.detect(request.image, order, deadline) as found:

@@ -1,15 +1,13 @@
 """`python -m services.gateway`: the gateway, until SIGTERM."""
 
-from pydantic_settings import CliApp
-
 from services.gateway.application import service
 from services.gateway.settings import GatewaySettings
-from services.runtime.process import run
+from services.runtime.process import read_settings, run
 
 
 def main() -> None:
     """Serve with settings from flags and the environment."""
-    run(service(CliApp.run(GatewaySettings)))
+    run(service(read_settings(GatewaySettings)))
 
 
 if __name__ == "__main__":

@@ -1,14 +1,17 @@
 """The gateway, put together."""
 
+import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from prometheus_client import CollectorRegistry
 
 from hemaserve.addresses import may_have_replicas, of_a_name, replicas
 from hemaserve.errors import DomainError, Unavailable
-from hemaserve.imaging import ImageLimits
+from hemaserve.image_files.facts import ImageLimits
 from hemaserve.v1 import classifier_pb2, detector_pb2, gateway_pb2, gateway_pb2_grpc
 from services.gateway.classifier import ClassifierClient
 from services.gateway.classify_cells import CellNaming
@@ -19,10 +22,16 @@ from services.gateway.models import ModelDirectory
 from services.gateway.pipeline import FieldPipeline
 from services.gateway.servicer import SmearServicer
 from services.gateway.settings import GatewaySettings
+from services.runtime.admission import Admission, Capacity
+from services.runtime.admission_metrics import AdmissionMetrics
+from services.runtime.decoders import Decoders
 from services.runtime.hedging import Hedging
 from services.runtime.process import Service
 from services.runtime.remote import open_channel, remote_errors
 from services.runtime.tasks import first_of, task_group
+
+if TYPE_CHECKING:
+    from services.gateway.access.open import Access
 
 _CHECK_TIMEOUT_S = 1.0
 _REPLICAS_OF_A_NAME = 4
@@ -34,19 +43,35 @@ _CLASSIFIER = classifier_pb2.DESCRIPTOR.services_by_name["ClassifierService"].fu
 class GatewayApplication:
     """What the gateway brings to its server."""
 
-    def __init__(self, settings: GatewaySettings) -> None:
+    def __init__(self, settings: GatewaySettings, decoders: Decoders | None = None) -> None:
         """Needs a running event loop. Connects when the first call is made."""
-        max_bytes = settings.max_message_bytes
-        self._to_detector = open_channel(settings.detector_address, max_message_bytes=max_bytes)
-        self._to_classifier = open_channel(settings.classifier_address, max_message_bytes=max_bytes)
         self._detectors = _checks(settings.detector_address)
         self._classifiers = _checks(settings.classifier_address)
+        self._settings = settings
+        self._access: Access | None = None
+        self._to_detector = _open(settings.detector_address, settings)
+        self._to_classifier = _open(settings.classifier_address, settings)
         self._threads = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="images")
         detector, classifier = DetectorClient(self._to_detector), ClassifierClient(self._to_classifier)
         models = ModelDirectory(detector, classifier, max_age_s=settings.models_max_age_s)
-        cutter = CellCutter(self._threads, _cell_image_limits(settings))
+        self._own_decoders = decoders is None
+        self._decoders = decoders or Decoders(settings.decoders)
+        cutter = CellCutter(
+            self._decoders, self._threads, _cell_image_limits(settings), at_once=settings.decode_threads
+        )
+        admission = AdmissionMetrics()
+        for_stat = max(1, settings.streams_at_once // 4)
+        self.metrics = admission.registry
         self._servicer = SmearServicer(
             settings,
+            fields=Admission(
+                Capacity("fields", settings.fields_at_once + 1, settings.fields_waiting, kept_for_stat=1),
+                admission,
+            ),
+            streams=Admission(
+                Capacity("streams", settings.streams_at_once + for_stat, waiting=0, kept_for_stat=for_stat),
+                admission,
+            ),
             detector=detector,
             classifier=classifier,
             models=models,
@@ -60,6 +85,20 @@ class GatewayApplication:
     def service_names(self) -> Sequence[str]:
         """Full gRPC names of its services."""
         return (_SERVICE,)
+
+    def interceptors(self, registry: CollectorRegistry) -> Sequence[grpc.aio.ServerInterceptor]:
+        """The door of a secured gateway; an open one has none.
+
+        Raises:
+            OSError: the access file cannot be used.
+        """
+        if self._settings.access is None:
+            return ()
+        # Only where it is used: what verifies tokens takes its share of the memory.
+        from services.gateway.access.open import Access  # noqa: PLC0415
+
+        self._access = Access(self._settings.access, self._settings, registry)
+        return (self._access.interceptor,)
 
     def register(self, server: grpc.aio.Server) -> None:
         """Add its servicer."""
@@ -78,10 +117,23 @@ class GatewayApplication:
             )
 
     async def close(self) -> None:
-        """Close the channels and end the threads."""
+        """Close the channels, end the threads, and write the audit log to its end."""
+        if self._access is not None:
+            await asyncio.to_thread(self._access.close)
         await self._to_detector.close()
         await self._to_classifier.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
+        if self._own_decoders:
+            await self._decoders.close()
+
+
+def _open(address: str, settings: GatewaySettings) -> grpc.aio.Channel:
+    return open_channel(
+        address,
+        max_message_bytes=settings.max_message_bytes,
+        tls=settings.downstream_tls,
+        server_name=settings.tls_server_name,
+    )
 
 
 def _hedging(settings: GatewaySettings) -> Hedging | None:
@@ -115,11 +167,11 @@ async def _check_serving(channel: grpc.aio.Channel, count: int, service: str, na
         raise Unavailable(f"the {name} is not serving", reason="DEPENDENCY_UNAVAILABLE")
 
 
-async def open_application(settings: GatewaySettings) -> GatewayApplication:
-    """The gateway, ready to be served."""
-    return GatewayApplication(settings)
+async def open_application(settings: GatewaySettings, decoders: Decoders | None = None) -> GatewayApplication:
+    """The gateway, with decoders of its own or these, ready to be served."""
+    return GatewayApplication(settings, decoders)
 
 
-def service(settings: GatewaySettings) -> Service:
+def service(settings: GatewaySettings, decoders: Decoders | None = None) -> Service:
     """The gateway as a process runs it."""
-    return Service("gateway", settings, lambda: open_application(settings))
+    return Service("gateway", settings, lambda: open_application(settings, decoders))

@@ -11,9 +11,8 @@ from google.protobuf.message import Message
 from google.rpc import status_pb2
 
 from hemaserve.errors import DomainError, Internal, InvalidArgument
-from hemaserve.results import Priority
 from hemaserve.v1 import cells_pb2, classifier_pb2, classifier_pb2_grpc
-from services.gateway.downstream import call_metadata
+from services.runtime.caller import call_metadata
 from services.runtime.errors import from_status
 from services.runtime.remote import Deadline, remote_errors
 from services.runtime.repeating import RetryBudget
@@ -170,7 +169,6 @@ class ClassifierClient:
         model: str,
         site_profile: str,
         deadline: Deadline,
-        priority: Priority,
         paths: Mapping[str, str],
     ) -> AsyncIterator[CellStream[classifier_pb2.ClassifyResponse]]:
         """Open a Classify call. On leaving the block an unfinished call is cancelled.
@@ -179,7 +177,7 @@ class ClassifierClient:
             site_profile: name of the profile that corrects the cells' colours; empty for none.
             paths: what the caller's own request calls our request's fields, for errors.
         """
-        call = self._stub.Classify(timeout=deadline.remaining_s(), metadata=call_metadata(priority))
+        call = self._stub.Classify(timeout=deadline.remaining_s(), metadata=call_metadata())
 
         def request(cells: Sequence[classifier_pb2.CellToClassify]) -> classifier_pb2.ClassifyRequest:
             return classifier_pb2.ClassifyRequest(model=model, cells=cells, site_profile=site_profile)
@@ -191,10 +189,10 @@ class ClassifierClient:
 
     @asynccontextmanager
     async def screen_stream(
-        self, *, deadline: Deadline, priority: Priority
+        self, *, deadline: Deadline
     ) -> AsyncIterator[CellStream[classifier_pb2.ScreenCellsResponse]]:
         """Open a ScreenCells call. On leaving the block an unfinished call is cancelled."""
-        call = self._stub.ScreenCells(timeout=deadline.remaining_s(), metadata=call_metadata(priority))
+        call = self._stub.ScreenCells(timeout=deadline.remaining_s(), metadata=call_metadata())
 
         def request(cells: Sequence[classifier_pb2.CellToClassify]) -> classifier_pb2.ScreenCellsRequest:
             return classifier_pb2.ScreenCellsRequest(cells=cells)
@@ -205,7 +203,7 @@ class ClassifierClient:
             call.cancel()
 
     async def screen_field(
-        self, image: bytes, *, deadline: Deadline, priority: Priority, paths: Mapping[str, str]
+        self, image: bytes, *, deadline: Deadline, paths: Mapping[str, str]
     ) -> classifier_pb2.ScreenFieldResponse:
         """What the screen says of a field.
 
@@ -220,11 +218,11 @@ class ClassifierClient:
             return await self._stub.ScreenField(
                 classifier_pb2.ScreenFieldRequest(image=image),
                 timeout=deadline.remaining_s(),
-                metadata=call_metadata(priority),
+                metadata=call_metadata(),
             )
 
     async def explain(
-        self, request: classifier_pb2.ExplainRequest, *, deadline: Deadline, priority: Priority
+        self, request: classifier_pb2.ExplainRequest, *, deadline: Deadline
     ) -> classifier_pb2.ExplainResponse:
         """What in a crop of ours speaks for a type.
 
@@ -236,7 +234,7 @@ class ClassifierClient:
         try:
             with remote_errors(_NAME):
                 return await self._stub.Explain(
-                    request, timeout=deadline.remaining_s(), metadata=call_metadata(priority)
+                    request, timeout=deadline.remaining_s(), metadata=call_metadata()
                 )
         except InvalidArgument as error:
             if error.field.startswith("cell."):

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hemaserve.errors import DomainError, InvalidArgument
-from hemaserve.results import Priority
 from hemaserve.v1 import cells_pb2, classifier_pb2
 from services.gateway.classifier import CellStream, ClassifierClient, classification_of
 from services.gateway.located_cells import CellCutter, CutCell, LocatedCell, RefusedCell, crop_to_proto
@@ -47,7 +46,6 @@ class CellNaming:
         model: str,
         site_profile: str,
         deadline: Deadline,
-        priority: Priority,
     ) -> NamedCells:
         """Name the cells of one request; a cell that cannot be read harms no other.
 
@@ -69,7 +67,7 @@ class CellNaming:
         if crops:
 
             async def attempt() -> tuple[dict[int, Outcome], cells_pb2.Provenance]:
-                return await self._named(crops, model, site_profile, deadline, priority)
+                return await self._named(crops, model, site_profile, deadline)
 
             named, provenance = await repeated(attempt, budgets=[self._classifier.budget], deadline=deadline)
             outcomes |= named
@@ -83,14 +81,13 @@ class CellNaming:
         model: str,
         site_profile: str,
         deadline: Deadline,
-        priority: Priority,
     ) -> tuple[dict[int, Outcome], cells_pb2.Provenance]:
         """What the classifier says of crops, by their numbers."""
         outcomes: dict[int, Outcome] = {}
         provenances: list[cells_pb2.Provenance] = []
         async with (
             self._classifier.stream(
-                model=model, site_profile=site_profile, deadline=deadline, priority=priority, paths={}
+                model=model, site_profile=site_profile, deadline=deadline, paths={}
             ) as stream,
             task_group() as group,
         ):

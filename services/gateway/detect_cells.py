@@ -7,7 +7,6 @@ from typing import Final
 from hemaserve.cells import Kind
 from hemaserve.crops import CropEncoding
 from hemaserve.errors import Internal
-from hemaserve.results import Priority
 from hemaserve.v1 import cells_pb2, detector_pb2
 from services.gateway.detector import DetectorClient
 from services.gateway.orders import FieldOrder
@@ -63,7 +62,6 @@ async def detect_cells(
     detector: DetectorClient,
     *,
     deadline: Deadline,
-    priority: Priority,
 ) -> FoundCells:
     """Find the cells of one field.
 
@@ -82,20 +80,18 @@ async def detect_cells(
     )
 
     async def attempt() -> FoundCells:
-        return await _found(request, detector, deadline=deadline, priority=priority)
+        return await _found(request, detector, deadline=deadline)
 
     return await repeated(attempt, budgets=[detector.budget], deadline=deadline)
 
 
 async def _found(
-    request: detector_pb2.DetectRequest, detector: DetectorClient, *, deadline: Deadline, priority: Priority
+    request: detector_pb2.DetectRequest, detector: DetectorClient, *, deadline: Deadline
 ) -> FoundCells:
     info: detector_pb2.FieldInfo | None = None
     detections: list[cells_pb2.Detection] = []
     crops: list[cells_pb2.Crop] = []
-    async with aclosing(
-        detector.detect(request, deadline=deadline, priority=priority, paths=_REQUEST_PATHS)
-    ) as responses:
+    async with aclosing(detector.detect(request, deadline=deadline, paths=_REQUEST_PATHS)) as responses:
         async for response in responses:
             info = response.field if response.HasField("field") else info
             detections += response.detections

@@ -5,9 +5,8 @@ from collections.abc import AsyncGenerator, Mapping
 import grpc.aio
 
 from hemaserve.errors import InvalidArgument
-from hemaserve.results import Priority
 from hemaserve.v1 import cells_pb2, detector_pb2, detector_pb2_grpc
-from services.gateway.downstream import call_metadata
+from services.runtime.caller import call_metadata
 from services.runtime.remote import Deadline, remote_errors
 from services.runtime.repeating import RetryBudget
 
@@ -30,7 +29,6 @@ class DetectorClient:
         request: detector_pb2.DetectRequest,
         *,
         deadline: Deadline,
-        priority: Priority,
         paths: Mapping[str, str],
     ) -> AsyncGenerator[detector_pb2.DetectResponse]:
         """Its answer to one request, message by message. Closing the generator cancels an unfinished call.
@@ -41,7 +39,7 @@ class DetectorClient:
         Raises:
             DomainError: as the detector gave it, or because it cannot be reached in time.
         """
-        call = self._stub.Detect(request, timeout=deadline.remaining_s(), metadata=call_metadata(priority))
+        call = self._stub.Detect(request, timeout=deadline.remaining_s(), metadata=call_metadata())
         try:
             with self.budget.told(), remote_errors(_NAME):
                 async for response in call:

@@ -1,7 +1,6 @@
 """Why a cell gets its name: it is cut out of its image, and the classifier says what in the crop speaks for a type."""
 
 from hemaserve.cells import CellType
-from hemaserve.results import Priority
 from hemaserve.v1 import classifier_pb2, gateway_pb2
 from services.gateway.classifier import ClassifierClient
 from services.gateway.located_cells import CellCutter, LocatedCell, RefusedCell, crop_to_proto
@@ -27,7 +26,6 @@ class CellExplaining:
         cell_type: CellType | None,
         site_profile: str,
         deadline: Deadline,
-        priority: Priority,
     ) -> gateway_pb2.ExplainCellResponse:
         """Name a cell and say what speaks for a type; the explanation's area is in the pixels of the cell's image.
 
@@ -50,7 +48,6 @@ class CellExplaining:
                 site_profile=site_profile,
             ),
             deadline=deadline,
-            priority=priority,
         )
         explanation = explained.explanation
         explanation.area.CopyFrom(box_to_proto(cut.area))

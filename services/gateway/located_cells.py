@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 from hemaserve.errors import InvalidArgument
 from hemaserve.geometry import Box
-from hemaserve.imaging import ImageLimits, RgbImage, crop_area, cut_crop, decode
+from hemaserve.image_files.facts import ImageLimits
+from hemaserve.imaging import RgbImage, crop_area, cut_crop
 from hemaserve.v1 import cells_pb2
 from services.gateway.models import CropShape
+from services.runtime.decoders import Decoders
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +55,17 @@ class CellCutter:
     """Cuts located cells out of their images.
 
     Args:
-        threads: where images are decoded, off the event loop.
+        decoders: make pixels of files.
+        threads: where cells are cut, off the event loop.
         limits: what is accepted as an image.
+        at_once: images in memory.
     """
 
-    def __init__(self, threads: Executor, limits: ImageLimits) -> None:
+    def __init__(self, decoders: Decoders, threads: Executor, limits: ImageLimits, *, at_once: int) -> None:
+        self._decoders = decoders
         self._threads = threads
         self._limits = limits
+        self._room = asyncio.Semaphore(at_once)
 
     async def cut(self, cell: LocatedCell | RefusedCell, shape: CropShape) -> CutCell:
         """The crop of a cell.
@@ -70,11 +76,12 @@ class CellCutter:
         if isinstance(cell, RefusedCell):
             raise cell.error
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, _decode_and_cut, cell, shape, self._limits)
+        async with self._room:
+            image = await self._decoders.decode(cell.image, limits=self._limits, field=f"{cell.path}.image")
+            return await loop.run_in_executor(self._threads, _cut, image, cell, shape)
 
 
-def _decode_and_cut(cell: LocatedCell, shape: CropShape, limits: ImageLimits) -> CutCell:
-    image = decode(cell.image, limits=limits, field=f"{cell.path}.image")
+def _cut(image: RgbImage, cell: LocatedCell, shape: CropShape) -> CutCell:
     height, width = image.shape[:2]
     box = cell.box or _whole(width, height, shape.margin)
     center_x, center_y = box.center

@@ -16,6 +16,7 @@ from services.gateway.detector import DetectorClient
 from services.gateway.models import CropShape, ModelDirectory
 from services.gateway.orders import AnalyzeOptions, FieldOrder
 from services.gateway.provenance import merge_provenances
+from services.runtime.caller import current_caller
 from services.runtime.hedging import Hedging
 from services.runtime.remote import Deadline
 from services.runtime.repeating import repeated
@@ -103,7 +104,7 @@ class FieldPipeline:
         self._hedging = hedging
 
     async def analyze(
-        self, field: FieldOrder, options: AnalyzeOptions, *, deadline: Deadline, priority: Priority
+        self, field: FieldOrder, options: AnalyzeOptions, *, deadline: Deadline
     ) -> FieldAnalysis:
         """Find the field's cells, name those of the kinds asked for, and screen it where asked for.
 
@@ -115,11 +116,11 @@ class FieldPipeline:
         """
 
         async def attempt() -> FieldAnalysis:
-            return await self._attempt(field, options, deadline=deadline, priority=priority)
+            return await self._attempt(field, options, deadline=deadline)
 
         async def first() -> FieldAnalysis:
             # A batch has time, and nobody else's is to be taken for it.
-            if self._hedging is None or priority is Priority.BATCH:
+            if self._hedging is None or current_caller.get().priority is Priority.BATCH:
                 return await attempt()
             return await self._hedging.first(attempt)
 
@@ -127,7 +128,7 @@ class FieldPipeline:
         return await repeated(first, budgets=budgets, deadline=deadline)
 
     async def _attempt(
-        self, field: FieldOrder, options: AnalyzeOptions, *, deadline: Deadline, priority: Priority
+        self, field: FieldOrder, options: AnalyzeOptions, *, deadline: Deadline
     ) -> FieldAnalysis:
         shape = await self._models.crop_shape(
             options.model, field="options.model", timeout_s=deadline.remaining_s()
@@ -139,7 +140,6 @@ class FieldPipeline:
             detecting = self._detector.detect(
                 _detect_request(field, options, shape),
                 deadline=deadline,
-                priority=priority,
                 paths=_REQUEST_PATHS,
             )
             naming: CellStream[classifier_pb2.ClassifyResponse] | None = None
@@ -147,7 +147,7 @@ class FieldPipeline:
             async for response in await calls.enter_async_context(aclosing(detecting)):
                 if options.screen and response.HasField("field"):
                     # Not before: what the detector cannot read is its to refuse.
-                    group.create_task(self._screen_field(field, findings, deadline, priority))
+                    group.create_task(self._screen_field(field, findings, deadline))
                 crops = findings.add(response)
                 if crops and naming is None:
                     # Not before there are crops: a field that fails or is empty never bothers the classifier.
@@ -156,7 +156,6 @@ class FieldPipeline:
                             model=options.model,
                             site_profile=field.site_profile,
                             deadline=deadline,
-                            priority=priority,
                             paths=_CLASSIFY_PATHS,
                         )
                     )
@@ -166,7 +165,7 @@ class FieldPipeline:
                 white = findings.to_screen(crops)
                 if white and screening is None:
                     screening = await calls.enter_async_context(
-                        self._classifier.screen_stream(deadline=deadline, priority=priority)
+                        self._classifier.screen_stream(deadline=deadline)
                     )
                     group.create_task(_collect(screening, findings.screen_cells))
                 if screening is not None:
@@ -177,13 +176,9 @@ class FieldPipeline:
                 await screening.finish()
         return findings.analysis()
 
-    async def _screen_field(
-        self, field: FieldOrder, findings: "_Findings", deadline: Deadline, priority: Priority
-    ) -> None:
+    async def _screen_field(self, field: FieldOrder, findings: "_Findings", deadline: Deadline) -> None:
         findings.screen_field(
-            await self._classifier.screen_field(
-                field.image, deadline=deadline, priority=priority, paths=_REQUEST_PATHS
-            )
+            await self._classifier.screen_field(field.image, deadline=deadline, paths=_REQUEST_PATHS)
         )
 
 

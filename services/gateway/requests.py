@@ -1,8 +1,9 @@
 """From the contract's requests to the domain's orders. Whatever a caller may get wrong is refused here, by its path."""
 
-import math
 from collections.abc import Mapping
 from typing import Final
+
+from google.protobuf import timestamp_pb2
 
 from hemaserve.cells import Kind
 from hemaserve.crops import CropEncoding
@@ -20,6 +21,7 @@ from services.gateway.orders import (
 )
 from services.runtime.translate import (
     box_from_proto,
+    check_count,
     check_number,
     check_text,
     kinds_from_proto,
@@ -33,9 +35,19 @@ TARGETS: Final = (0, 100, 200, 400)
 MAX_CELLS: Final = 256
 """Located cells in one request, by its contract."""
 
+MAX_TALLIES: Final = 10_000
+"""Tallies with which a smear may be opened again."""
+
+MAX_TALLIED_CELLS: Final = 100_000
+"""Cells in all these tallies together."""
+
 _MAX_SHORT_TEXT: Final = 64
 _UM_PER_PX: Final = (0.02, 1.0)
 _MAX_DIAMETER_UM: Final = 1000.0
+_FARTHEST_UM: Final = 1e9
+"""A kilometre from the stage's origin: no slide is, and squares of it are still exact enough."""
+_SECONDS: Final = (-62_135_596_800, 253_402_300_799)
+"""Years 1 to 9999, which is what a Timestamp may say by its own contract."""
 
 _PRIORITIES: Final[Mapping[int, Priority]] = {
     gateway_pb2.PRIORITY_UNSPECIFIED: Priority.ROUTINE,
@@ -56,6 +68,7 @@ def field_order(message: gateway_pb2.Field, *, max_image_bytes: int, in_smear: b
     acquisition = message.acquisition
     check_text(acquisition.stain, field="field.acquisition.stain", max_chars=_MAX_SHORT_TEXT)
     check_text(acquisition.site_profile, field="field.acquisition.site_profile", max_chars=_MAX_SHORT_TEXT)
+    _check_time(acquisition.acquired_at, "field.acquisition.acquired_at")
     position = None
     if acquisition.HasField("stage_position"):
         position = _slide_position(acquisition.stage_position, "field.acquisition.stage_position")
@@ -104,6 +117,9 @@ def smear_order(message: gateway_pb2.AnalyzeSmearRequest) -> SmearOrder:
     opened = message.open
     if opened.target not in TARGETS:
         raise InvalidArgument("open.target", str(opened.target), ", ".join(map(str, TARGETS)))
+    check_count(len(opened.received), field="open.received", most=MAX_TALLIES)
+    tallied = sum(len(tally.cells) for tally in opened.received)
+    check_count(tallied, field="open.received.cells", most=MAX_TALLIED_CELLS)
     return SmearOrder(
         smear_id=check_text(opened.smear_id, field="open.smear_id", required=True),
         specimen=check_text(opened.specimen, field="open.specimen", max_chars=_MAX_SHORT_TEXT),
@@ -165,8 +181,7 @@ def located_cells(
     Raises:
         InvalidArgument: there are too many of them, or one has too long an id.
     """
-    if len(message.cells) > MAX_CELLS:
-        raise InvalidArgument("cells", str(len(message.cells)), f"at most {MAX_CELLS}")
+    check_count(len(message.cells), field="cells", most=MAX_CELLS)
     return [
         _located_cell(cell, f"cells[{index}]", max_image_bytes) for index, cell in enumerate(message.cells)
     ]
@@ -246,9 +261,13 @@ def _um_per_px(value: float) -> float | None:
 
 def _slide_position(message: gateway_pb2.StagePosition, path: str) -> SlidePosition:
     for name, value in (("x_um", message.x_um), ("y_um", message.y_um)):
-        if not math.isfinite(value):
-            raise InvalidArgument(f"{path}.{name}", f"{value:g}", "a finite number")
+        check_number(value, field=f"{path}.{name}", low=-_FARTHEST_UM, high=_FARTHEST_UM)
     return SlidePosition(message.x_um, message.y_um)
+
+
+def _check_time(message: timestamp_pb2.Timestamp, path: str) -> None:
+    check_number(message.seconds, field=f"{path}.seconds", low=_SECONDS[0], high=_SECONDS[1])
+    check_number(message.nanos, field=f"{path}.nanos", low=0, high=999_999_999)
 
 
 def _tally(message: gateway_pb2.FieldTally, path: str) -> FieldTally:

@@ -23,7 +23,10 @@ from services.gateway.pipeline import FieldPipeline
 from services.gateway.relay import Send, relay
 from services.gateway.settings import GatewaySettings
 from services.gateway.smear import DoneField, SmearAnalysis, SmearLimits
+from services.runtime.admission import Admission
+from services.runtime.caller import enter_at_door
 from services.runtime.remote import Deadline, remaining_s
+from services.runtime.streams import beginning_with, ends_with, unless_idle
 from services.runtime.translate import requested_type
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -43,6 +46,8 @@ class SmearServicer(gateway_pb2_grpc.SmearServiceServicer):
         naming: CellNaming,
         explaining: CellExplaining,
         threads: Executor,
+        fields: Admission,
+        streams: Admission,
     ) -> None:
         self._settings = settings
         self._detector = detector
@@ -52,6 +57,8 @@ class SmearServicer(gateway_pb2_grpc.SmearServiceServicer):
         self._naming = naming
         self._explaining = explaining
         self._threads = threads
+        self._fields = fields
+        self._streams = streams
 
     async def AnalyzeField(
         self, request: gateway_pb2.AnalyzeFieldRequest, context: Context
@@ -59,10 +66,10 @@ class SmearServicer(gateway_pb2_grpc.SmearServiceServicer):
         """Finds the cells of one field, names them, counts them."""
         field = requests.field_order(request.field, max_image_bytes=self._settings.max_image_bytes)
         options = requests.analyze_options(request.options, path="options")
-        priority = requests.priority(request.priority)
-        analysis = await self._pipeline.analyze(
-            field, options, deadline=self._deadline(context), priority=priority
-        )
+        enter_at_door(context, requests.priority(request.priority))
+        deadline = self._deadline(context)
+        async with self._fields.admitted(deadline=deadline):
+            analysis = await self._pipeline.analyze(field, options, deadline=deadline)
         tally = tally_of(field, analysis)
         differential = differential_of(tally, unidentified_limit=self._settings.unidentified_limit)
         return gateway_pb2.AnalyzeFieldResponse(
@@ -74,43 +81,42 @@ class SmearServicer(gateway_pb2_grpc.SmearServiceServicer):
         self, request_iterator: AsyncIterator[gateway_pb2.AnalyzeSmearRequest], context: Context
     ) -> AsyncIterator[gateway_pb2.AnalyzeSmearResponse]:
         """Results as fields finish, then the smear's."""
-        opening = await anext(request_iterator, None)
+        messages = unless_idle(request_iterator, self._settings.stream_idle_s)
+        opening = await anext(messages, None)
         if opening is None:
             raise FailedPrecondition("the stream ended before it opened a smear", reason="SMEAR_NOT_OPEN")
         order = requests.smear_order(opening)
+        enter_at_door(context, order.priority)
         max_image_bytes = self._settings.max_image_bytes
         fields = (
-            requests.smear_field(message, max_image_bytes=max_image_bytes)
-            async for message in request_iterator
+            requests.smear_field(message, max_image_bytes=max_image_bytes) async for message in messages
         )
-        left_s = context.time_remaining()
-        smear = SmearAnalysis(
-            order, self._pipeline, self._smear_limits(), deadline=None if left_s is None else Deadline(left_s)
-        )
+        deadline = self._stream_deadline(context)
+        smear = SmearAnalysis(order, self._pipeline, self._fields, self._smear_limits(), deadline=deadline)
 
         async def produce(send: Send[gateway_pb2.AnalyzeSmearResponse]) -> None:
             async def send_field(done: DoneField) -> None:
                 result = await self._field_result(done, order.smear_id, order.options)
                 await send(gateway_pb2.AnalyzeSmearResponse(field_result=result))
 
-            report = await smear.run(fields, send_field)
-            await send(gateway_pb2.AnalyzeSmearResponse(smear_result=results.smear_result(report, order)))
+            async with ends_with(deadline):
+                report = await smear.run(fields, send_field)
+                await send(gateway_pb2.AnalyzeSmearResponse(smear_result=results.smear_result(report, order)))
 
-        async for response in relay(produce, context):
-            yield response
+        async with self._streams.admitted():
+            async for response in relay(produce, context):
+                yield response
 
     async def DetectCells(
         self, request: gateway_pb2.DetectCellsRequest, context: Context
     ) -> gateway_pb2.DetectCellsResponse:
         """Finds the cells of one field and names none."""
         field = requests.field_order(request.field, max_image_bytes=self._settings.max_image_bytes)
-        found = await detect_cells(
-            field,
-            requests.detection_options(request),
-            self._detector,
-            deadline=self._deadline(context),
-            priority=requests.priority(request.priority),
-        )
+        options = requests.detection_options(request)
+        enter_at_door(context, requests.priority(request.priority))
+        deadline = self._deadline(context)
+        async with self._fields.admitted(deadline=deadline):
+            found = await detect_cells(field, options, self._detector, deadline=deadline)
         return gateway_pb2.DetectCellsResponse(
             field_id=field.field_id,
             width_px=found.info.width_px,
@@ -125,35 +131,49 @@ class SmearServicer(gateway_pb2_grpc.SmearServiceServicer):
     ) -> AsyncIterator[gateway_pb2.ClassifyCellsResponse]:
         """Names cells that the caller has located, several requests at a time, in their order."""
 
+        messages = unless_idle(request_iterator, self._settings.stream_idle_s)
+        opening = await anext(messages, None)
+        if opening is None:
+            return
+        enter_at_door(context, requests.priority(opening.priority))
+        stream_deadline = self._stream_deadline(context)
+
         async def answer(request: gateway_pb2.ClassifyCellsRequest) -> gateway_pb2.ClassifyCellsResponse:
-            named = await self._naming.name(
-                requests.located_cells(request, max_image_bytes=self._settings.max_image_bytes),
-                model=requests.model_name(request.model),
-                site_profile=requests.site_profile_name(request.site_profile),
-                deadline=self._deadline(context),
-                priority=requests.priority(request.priority),
+            enter_at_door(context, requests.priority(request.priority))
+            cells = requests.located_cells(request, max_image_bytes=self._settings.max_image_bytes)
+            model, site_profile = (
+                requests.model_name(request.model),
+                requests.site_profile_name(request.site_profile),
             )
+            async with self._fields.admitted(deadline=stream_deadline, patient=True):
+                named = await self._naming.name(
+                    cells, model=model, site_profile=site_profile, deadline=self._deadline(context)
+                )
             return results.classify_cells_response([cell.cell_id for cell in request.cells], named)
 
         async def produce(send: Send[gateway_pb2.ClassifyCellsResponse]) -> None:
             at_once = self._settings.cell_requests_in_flight
-            await answer_in_order(request_iterator, answer, send, at_once=at_once)
+            async with ends_with(stream_deadline):
+                await answer_in_order(beginning_with(opening, messages), answer, send, at_once=at_once)
 
-        async for response in relay(produce, context):
-            yield response
+        async with self._streams.admitted():
+            async for response in relay(produce, context):
+                yield response
 
     async def ExplainCell(
         self, request: gateway_pb2.ExplainCellRequest, context: Context
     ) -> gateway_pb2.ExplainCellResponse:
         """Names one cell and says what in its crop speaks for a type."""
-        return await self._explaining.explain(
-            requests.cell_to_explain(request, max_image_bytes=self._settings.max_image_bytes),
-            model=requests.model_name(request.model),
-            cell_type=requested_type(request.type, field="type"),
-            site_profile=requests.site_profile_name(request.site_profile),
-            deadline=self._deadline(context),
-            priority=requests.priority(request.priority),
-        )
+        cell = requests.cell_to_explain(request, max_image_bytes=self._settings.max_image_bytes)
+        model = requests.model_name(request.model)
+        cell_type = requested_type(request.type, field="type")
+        site_profile = requests.site_profile_name(request.site_profile)
+        enter_at_door(context, requests.priority(request.priority))
+        deadline = self._deadline(context)
+        async with self._fields.admitted(deadline=deadline):
+            return await self._explaining.explain(
+                cell, model=model, cell_type=cell_type, site_profile=site_profile, deadline=deadline
+            )
 
     async def ListModels(
         self,
@@ -175,6 +195,9 @@ class SmearServicer(gateway_pb2_grpc.SmearServiceServicer):
 
     def _deadline(self, context: Context) -> Deadline:
         return Deadline(remaining_s(context, self._settings.default_timeout_s))
+
+    def _stream_deadline(self, context: Context) -> Deadline:
+        return Deadline(remaining_s(context, self._settings.stream_timeout_s))
 
     def _smear_limits(self) -> SmearLimits:
         return SmearLimits(

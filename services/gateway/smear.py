@@ -13,6 +13,7 @@ from services.gateway.counting import tally_of
 from services.gateway.orders import FieldOrder, RefusedField, SmearOrder
 from services.gateway.pipeline import FieldAnalysis, FieldPipeline
 from services.gateway.provenance import merge_provenances
+from services.runtime.admission import Admission
 from services.runtime.remote import Deadline
 from services.runtime.tasks import task_group
 
@@ -73,18 +74,26 @@ class SmearAnalysis:
     """Analyses one smear on one stream. Keeps nothing beyond it."""
 
     def __init__(
-        self, order: SmearOrder, pipeline: FieldPipeline, limits: SmearLimits, *, deadline: Deadline | None
+        self,
+        order: SmearOrder,
+        pipeline: FieldPipeline,
+        fields: Admission,
+        limits: SmearLimits,
+        *,
+        deadline: Deadline,
     ) -> None:
         """Open the smear.
 
         Args:
-            deadline: the caller's, when it has one; without it only each field has one.
+            fields: says whose turn it is, of the fields of all smears and calls.
+            deadline: the stream's.
 
         Raises:
             InvalidArgument: tallies that were handed back contradict each other.
         """
         self._order = order
         self._pipeline = pipeline
+        self._fields = fields
         self._limits = limits
         self._deadline = deadline
         self._count = SmearCount(
@@ -103,7 +112,7 @@ class SmearAnalysis:
         """Analyse `fields` until they end or the target is reached; what is still in progress then is cancelled.
 
         A field keeps its slot until its result is sent, and no field is read without a free slot: a caller that does
-        not read its results is not read either.
+        not read its results is not read either. Nor is one read while one before it waits for its turn.
 
         Args:
             send: takes each result as soon as its field is done; one call at a time.
@@ -132,43 +141,43 @@ class SmearAnalysis:
                     self._done.put_nowait(None)
                     return
                 if is_new:
-                    group.create_task(self._analyze(field, digest))
+                    has_its_turn = asyncio.Event()
+                    group.create_task(self._analyze(field, digest, has_its_turn))
+                    await has_its_turn.wait()
                     await self._slots.acquire()
         self._count.end_of_fields()
         self._done.put_nowait(None)
 
-    async def _analyze(self, field: FieldOrder | RefusedField, digest: str) -> None:
+    async def _analyze(
+        self, field: FieldOrder | RefusedField, digest: str, has_its_turn: asyncio.Event
+    ) -> None:
         try:
-            done = await self._done_field(field)
+            done = await self._done_field(field, has_its_turn)
         except _FIELD_FAULTS as error:
             tally = FieldTally(field.field_id, field.sequence, failed=True, image_sha256=digest)
             done = DoneField(tally, error=error)
+        finally:
+            has_its_turn.set()
         self._done.put_nowait(done)
 
-    async def _done_field(self, field: FieldOrder | RefusedField) -> DoneField:
+    async def _done_field(self, field: FieldOrder | RefusedField, has_its_turn: asyncio.Event) -> DoneField:
         if isinstance(field, RefusedField):
             raise field.error
-        analysis = await self._analysis(field)
+        async with self._fields.admitted(deadline=self._deadline, patient=True):
+            has_its_turn.set()
+            analysis = await self._analysis(field)
         return DoneField(tally_of(field, analysis), analysis=analysis)
 
     async def _analysis(self, field: FieldOrder) -> FieldAnalysis:
-        deadline = self._field_deadline()
+        deadline = Deadline(min(self._limits.field_timeout_s, self._deadline.remaining_s()))
         while True:
             try:
-                return await self._pipeline.analyze(
-                    field, self._order.options, deadline=deadline, priority=self._order.priority
-                )
+                return await self._pipeline.analyze(field, self._order.options, deadline=deadline)
             except ResourceExhausted as error:
                 # The field keeps its slot, so the stream is read more slowly until there is room again.
                 if error.retry_after_s >= deadline.remaining_s():
                     raise
                 await asyncio.sleep(error.retry_after_s)
-
-    def _field_deadline(self) -> Deadline:
-        timeout_s = self._limits.field_timeout_s
-        if self._deadline is not None:
-            timeout_s = min(timeout_s, self._deadline.remaining_s())
-        return Deadline(timeout_s)
 
     def _note(self, done: DoneField) -> DoneField:
         tally = done.tally

@@ -4,7 +4,9 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from hemaserve.addresses import replicas
+from hemaserve.addresses import is_loopback, replicas
+
+__all__ = ["Address", "ReplicatedAddress", "is_loopback"]
 
 Address = Annotated[str, Field(pattern=r"^\S+:\d{1,5}$", examples=["127.0.0.1:50051"])]
 """Where to listen: `host:port`."""

@@ -7,7 +7,7 @@ import grpc.aio
 from google.protobuf import duration_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
-from hemaserve.broken_calls import is_failed_write
+from hemaserve.broken_calls import is_broken
 from hemaserve.errors import (
     DeadlineExceeded,
     DomainError,
@@ -15,9 +15,12 @@ from hemaserve.errors import (
     Internal,
     InvalidArgument,
     NotFound,
+    PermissionDenied,
     ResourceExhausted,
+    Unauthenticated,
     Unavailable,
 )
+from services.runtime.redaction import redact
 
 __all__ = [
     "ERROR_DOMAIN",
@@ -27,7 +30,9 @@ __all__ = [
     "Internal",
     "InvalidArgument",
     "NotFound",
+    "PermissionDenied",
     "ResourceExhausted",
+    "Unauthenticated",
     "Unavailable",
     "from_rpc_error",
     "from_status",
@@ -40,18 +45,34 @@ _CODES: Final[dict[type[DomainError], int]] = {
     InvalidArgument: code_pb2.INVALID_ARGUMENT,
     NotFound: code_pb2.NOT_FOUND,
     FailedPrecondition: code_pb2.FAILED_PRECONDITION,
+    Unauthenticated: code_pb2.UNAUTHENTICATED,
+    PermissionDenied: code_pb2.PERMISSION_DENIED,
     ResourceExhausted: code_pb2.RESOURCE_EXHAUSTED,
     Unavailable: code_pb2.UNAVAILABLE,
     DeadlineExceeded: code_pb2.DEADLINE_EXCEEDED,
     Internal: code_pb2.INTERNAL,
 }
+_PLAIN: Final = {
+    _CODES[kind]: kind
+    for kind in (NotFound, FailedPrecondition, Unauthenticated, PermissionDenied, DeadlineExceeded)
+}
+"""Errors that have nothing beyond their message and reason."""
 _MAX_MESSAGE_CHARS: Final = 1000
 
 
 def to_status(error: DomainError) -> status_pb2.Status:
-    """The status that a caller gets: code, message, and `ErrorInfo`, `BadRequest` or `RetryInfo` as they apply."""
+    """The status that a caller gets: code, message, and `ErrorInfo`, `BadRequest` or `RetryInfo` as they apply.
+
+    Nothing in it tells whose blood it is, whatever the error says.
+    """
+    if isinstance(error, InvalidArgument):
+        # Not the path, which is ours and which programs read.
+        error = InvalidArgument(error.field, redact(error.value), redact(error.allowed), reason=error.reason)
+        message = error.message
+    else:
+        message = redact(error.message)
     code = next((_CODES[kind] for kind in type(error).__mro__ if kind in _CODES), code_pb2.INTERNAL)
-    status = status_pb2.Status(code=code, message=error.message[:_MAX_MESSAGE_CHARS])
+    status = status_pb2.Status(code=code, message=message[:_MAX_MESSAGE_CHARS])
     status.details.add().Pack(error_details_pb2.ErrorInfo(reason=error.reason, domain=ERROR_DOMAIN))
     if isinstance(error, InvalidArgument):
         violation = error_details_pb2.BadRequest.FieldViolation(
@@ -88,18 +109,12 @@ def from_status(status: status_pb2.Status) -> DomainError:
         case code_pb2.INVALID_ARGUMENT if field:
             value, _, allowed = description.partition("; allowed: ")
             return InvalidArgument(field, value, allowed, reason=reason or None)
-        case code_pb2.NOT_FOUND:
-            return NotFound(message, reason=reason or None)
-        case code_pb2.FAILED_PRECONDITION:
-            return FailedPrecondition(message, reason=reason or None)
         case code_pb2.RESOURCE_EXHAUSTED:
             return ResourceExhausted(message, reason=reason or None, retry_after_s=retry_after_s or 1.0)
         case code_pb2.UNAVAILABLE:
             return Unavailable(message, reason=reason or None, retry_after_s=retry_after_s or 1.0)
-        case code_pb2.DEADLINE_EXCEEDED:
-            return DeadlineExceeded(message, reason=reason or None)
         case _:
-            return Internal(message, reason=reason or None)
+            return _PLAIN.get(status.code, Internal)(message, reason=reason or None)
 
 
 def from_rpc_error(error: grpc.aio.AioRpcError, service: str) -> DomainError:
@@ -108,7 +123,7 @@ def from_rpc_error(error: grpc.aio.AioRpcError, service: str) -> DomainError:
         if key == "grpc-status-details-bin" and isinstance(value, bytes):
             return from_status(status_pb2.Status.FromString(value))
     # Cancelled by the other side, which ended: a call that we cancel ourselves raises no error of gRPC's.
-    if is_failed_write(error) or error.code() is grpc.StatusCode.CANCELLED:
+    if is_broken(error) or error.code() is grpc.StatusCode.CANCELLED:
         return Unavailable(f"the call of the {service} broke", reason="DEPENDENCY_UNAVAILABLE")
     match error.code():
         case grpc.StatusCode.UNAVAILABLE:

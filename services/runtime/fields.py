@@ -1,13 +1,14 @@
 """How many fields may be in memory, and how one gets there."""
 
-import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from hemaserve.errors import DeadlineExceeded, ResourceExhausted
-from hemaserve.imaging import ImageLimits, RgbImage, decode
+from hemaserve.image_files.facts import ImageLimits
+from hemaserve.imaging import RgbImage
+from services.runtime.admission import Admission
+from services.runtime.decoders import Decoders
 from services.runtime.remote import Deadline
 from services.runtime.workers import Workers
 
@@ -33,25 +34,34 @@ class Field:
         return int(self.image.shape[0])
 
 
-def read_field(data: bytes, limits: ImageLimits) -> Field:
+async def read_field(data: bytes, limits: ImageLimits, decoders: Decoders, workers: Workers) -> Field:
     """Decodes an image file; `hemaserve.imaging.decode` says which and what is refused."""
-    return Field(decode(data, limits=limits, field="image"), hashlib.sha256(data).hexdigest())
+    image = await decoders.decode(data, limits=limits, field="image")
+    # Not by the decoder: a file that breaks into it shall not choose its own digest.
+    return Field(image, await workers.run(_digest, data))
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 class FieldGate:
     """Lets a few fields into memory at a time; a bounded number of others wait.
 
     Args:
-        at_once: fields in memory.
-        waiting: fields that may wait.
+        decoders: make pixels of files.
+        workers: threads for the digests.
+        limits: what is accepted as a field.
+        admission: decides whose turn it is, in fields.
     """
 
-    def __init__(self, workers: Workers, limits: ImageLimits, *, at_once: int, waiting: int) -> None:
+    def __init__(
+        self, decoders: Decoders, workers: Workers, limits: ImageLimits, admission: Admission
+    ) -> None:
+        self._decoders = decoders
         self._workers = workers
         self._limits = limits
-        self._room = asyncio.Semaphore(at_once)
-        self._most = at_once + waiting
-        self._here = 0
+        self._admission = admission
 
     @asynccontextmanager
     async def opened(self, data: bytes, deadline: Deadline) -> AsyncIterator[Field]:
@@ -59,24 +69,7 @@ class FieldGate:
 
         Raises:
             InvalidArgument: `data` is no image that is accepted.
-            ResourceExhausted: too many fields wait already.
-            DeadlineExceeded: its turn did not come in time.
+            ResourceExhausted, DeadlineExceeded: what `Admission.admitted` raises.
         """
-        if self._here >= self._most:
-            raise ResourceExhausted("too many fields are waiting to be looked at", retry_after_s=1.0)
-        self._here += 1
-        try:
-            await self._turn(deadline)
-            try:
-                yield await self._workers.run(read_field, data, self._limits)
-            finally:
-                self._room.release()
-        finally:
-            self._here -= 1
-
-    async def _turn(self, deadline: Deadline) -> None:
-        try:
-            async with asyncio.timeout(deadline.remaining_s()):
-                await self._room.acquire()
-        except TimeoutError:
-            raise DeadlineExceeded("the deadline passed while the field waited for its turn") from None
+        async with self._admission.admitted(deadline=deadline):
+            yield await read_field(data, self._limits, self._decoders, self._workers)

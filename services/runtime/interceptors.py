@@ -13,6 +13,7 @@ import grpc
 import structlog
 
 from hemaserve.errors import DomainError, Internal
+from services.runtime import redaction
 from services.runtime.errors import to_status
 from services.runtime.metrics import RpcMetrics
 from services.runtime.tasks import foremost
@@ -28,10 +29,10 @@ if TYPE_CHECKING:  # these are generic in the type stubs only
 class RpcInterceptor(grpc.aio.ServerInterceptor):
     """Wraps every handler: domain errors become statuses with details, anything else INTERNAL with an incident id.
 
-    Health and reflection are left alone: probes would drown the figures.
+    Health is left alone: probes would drown the figures.
     """
 
-    def __init__(self, metrics: RpcMetrics, *, quiet_prefixes: tuple[str, ...] = ("/grpc.",)) -> None:
+    def __init__(self, metrics: RpcMetrics, *, quiet_prefixes: tuple[str, ...] = ("/grpc.health.",)) -> None:
         self._metrics = metrics
         self._quiet_prefixes = quiet_prefixes
         self._in_progress: set[asyncio.Task[Any]] = set()
@@ -50,6 +51,7 @@ class RpcInterceptor(grpc.aio.ServerInterceptor):
         method = handler_call_details.method
         if handler is None or method.startswith(self._quiet_prefixes):
             return handler
+        redaction.begin_call()
         return self._wrap(handler, method)
 
     def _wrap(self, handler: Handler, method: str) -> Handler:
@@ -147,8 +149,9 @@ class _Call:
         status = to_status(told)
         self.code = _CODE_BY_NUMBER[status.code]
         _log.info("refused", method=self.method, code=self.code.name, reason=told.reason)
-        details = (("grpc-status-details-bin", status.SerializeToString()),)
-        await context.abort(self.code, status.message, details)
+        details = ("grpc-status-details-bin", status.SerializeToString())
+        # What others have to say at the end of a call goes with it.
+        await context.abort(self.code, status.message, (*(context.trailing_metadata() or ()), details))
 
 
 _CODE_BY_NUMBER = {code.value[0]: code for code in grpc.StatusCode}

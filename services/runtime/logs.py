@@ -1,14 +1,24 @@
-"""Structured logs. Nothing about a patient is ever logged: no image, name, accession number, smear or field id."""
+"""Structured logs. Nothing about a patient is ever logged: no image, name, accession number, smear or field id.
+
+What would say so all the same, an exception's text for one, is taken out of each record: `services.runtime.redaction`.
+Tracebacks tell no values of variables, which they would cut short and so spell as nobody looks for them. Of libraries
+only warnings are logged: at debug, Pillow tells what is written in a file beside its pixels.
+"""
 
 import logging
 import sys
-from typing import Literal
+from typing import Final, Literal
 
 import structlog
+
+from services.runtime.redaction import redact_record
+
+_OURS: Final = ("hemaserve", "services")
 
 
 def configure(service: str, *, level: str = "info", style: Literal["json", "text"] = "json") -> None:
     """Send structlog's and the standard library's records to standard error, one line each, in one format."""
+    least = logging.getLevelNamesMapping()[level.upper()]
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -16,14 +26,26 @@ def configure(service: str, *, level: str = "info", style: Literal["json", "text
         structlog.processors.StackInfoRenderer(),
     ]
     renderer: list[structlog.typing.Processor] = (
-        [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        [
+            structlog.processors.ExceptionRenderer(
+                structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+            ),
+            redact_record,
+            structlog.processors.JSONRenderer(),
+        ]
         if style == "json"
-        else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        else [
+            structlog.processors.format_exc_info,
+            redact_record,
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+            ),
+        ]
     )
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        wrapper_class=structlog.make_filtering_bound_logger(least),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
@@ -35,6 +57,8 @@ def configure(service: str, *, level: str = "info", style: Literal["json", "text
     )
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(level.upper())
+    root.setLevel(max(least, logging.WARNING))
+    for name in _OURS:
+        logging.getLogger(name).setLevel(least)
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(service=service)

@@ -55,6 +55,22 @@ class RpcMetrics:
         )
 
 
+class TlsMetrics:
+    """What to know of the service's certificate before it fails."""
+
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        self.expiry = Gauge(
+            "hemaserve_tls_certificate_expiry_timestamp_seconds",
+            "When the service's certificate ends, in seconds since 1970.",
+            registry=registry,
+        )
+        self.reload_failures = Counter(
+            "hemaserve_tls_reload_failures",
+            "Changes of certificate files that could not be used.",
+            registry=registry,
+        )
+
+
 class MetricsEndpoint:
     """Serves /metrics over HTTP from a thread of its own."""
 

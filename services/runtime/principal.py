@@ -2,21 +2,11 @@
 
 from contextvars import ContextVar
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
+from hemaserve.access import Role
 
-class Role(StrEnum):
-    """What a caller may do."""
-
-    ANALYZE = "analyze"
-    """Send fields and cells."""
-
-    REVIEW = "review"
-    """Look at results and explanations."""
-
-    OPERATE = "operate"
-    """See how the service is."""
+__all__ = ["ANONYMOUS", "Principal", "Role", "current_principal"]
 
 
 @dataclass(frozen=True, slots=True)

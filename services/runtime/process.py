@@ -3,18 +3,23 @@
 import asyncio
 import contextlib
 import signal
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 import structlog
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from pydantic import ValidationError
+from pydantic_settings import CliApp
 
 from services.runtime import logs
 from services.runtime.memory import return_large_blocks
 from services.runtime.server import Application, running
 from services.runtime.settings import ServiceSettings
+
+_S = TypeVar("_S", bound=ServiceSettings)
 
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
@@ -34,11 +39,26 @@ class Service:
     open_application: Callable[[], Awaitable[Application]]
 
 
+def read_settings(kind: type[_S]) -> _S:
+    """Settings from flags and the environment; where they are wrong, the process ends and says which."""
+    try:
+        return CliApp.run(kind)
+    except ValidationError as error:
+        for wrong in error.errors(include_url=False, include_input=False):
+            where = ".".join(map(str, wrong["loc"]))
+            what = wrong["msg"].removeprefix("Value error, ")
+            sys.stderr.write(f"error: {where}{': ' if where else ''}{what}\n")
+        sys.exit(2)
+
+
 def run(service: Service) -> None:
     """Serve until SIGTERM or SIGINT, then drain. The whole life of a service's process."""
     logs.configure(service.name, level=service.settings.log_level, style=service.settings.log_format)
     return_large_blocks()
-    asyncio.run(until_told_to_stop(serve_all([service])))
+    try:
+        asyncio.run(until_told_to_stop(serve_all([service])))
+    except OSError as error:  # a port that is taken, a file that cannot be used
+        sys.exit(f"error: {error}")
 
 
 async def until_told_to_stop(serving: AbstractAsyncContextManager[None]) -> None:

@@ -14,6 +14,7 @@ from hemaserve import balancing
 from hemaserve.addresses import target
 from hemaserve.errors import DeadlineExceeded
 from services.runtime.errors import from_rpc_error
+from services.runtime.tls_files import TlsFiles
 
 _ALL_CALLS: Final[tuple[Mapping[str, str], ...]] = ({},)
 
@@ -23,15 +24,30 @@ def open_channel(
     *,
     max_message_bytes: int = 72 * 2**20,
     repeatable: Iterable[Mapping[str, str]] = _ALL_CALLS,
+    tls: TlsFiles | None = None,
+    server_name: str = "",
 ) -> grpc.aio.Channel:
     """A channel to a service of ours, of one replica or several: calls are spread over them, and repeated elsewhere.
 
     Args:
         address: see `hemaserve.addresses`.
         repeatable: the calls that gRPC may repeat, see `hemaserve.balancing`; by default all, because ours only answer.
+        tls: our certificate and key, and the authorities of the service; None: no TLS.
+        server_name: whom the service's certificate must be for, where that is not the host of `address`.
+
+    Raises:
+        TlsFileError: the files cannot be used.
     """
     options = balancing.options(address, repeatable=repeatable, max_message_bytes=max_message_bytes)
-    return grpc.aio.insecure_channel(target(address), options=options)
+    where = target(address)
+    if tls is None:
+        return grpc.aio.insecure_channel(where, options=options)
+    # Only where TLS is used: cryptography takes its share of the memory.
+    from services.runtime.renewing import RenewingChannel  # noqa: PLC0415
+
+    if server_name:
+        options.append(("grpc.ssl_target_name_override", server_name))
+    return RenewingChannel(tls, lambda credentials: grpc.aio.secure_channel(where, credentials, options))
 
 
 def remaining_s(context: grpc.aio.ServicerContext[Any, Any], default: float) -> float:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 import grpc
 import grpc.aio
@@ -16,13 +16,19 @@ from prometheus_client import CollectorRegistry
 from hemaserve.errors import Unavailable
 from services.runtime.health import HealthWatch
 from services.runtime.interceptors import RpcInterceptor
-from services.runtime.metrics import MetricsEndpoint, RpcMetrics
+from services.runtime.messages import SoundMessages
+from services.runtime.metrics import MetricsEndpoint, RpcMetrics, TlsMetrics
 from services.runtime.settings import ServiceSettings
+from services.runtime.tls_files import TlsFiles
 
 _log = structlog.get_logger(__name__)
 
 _LAST_WORDS_S: Final = 1.0
 """What calls that are ended get to tell their callers so."""
+
+METADATA_BYTES: Final = 16 * 2**10
+"""Most metadata of one call; gRPC refuses more with RESOURCE_EXHAUSTED before anything of ours sees the call. A token
+of an identity provider takes one or two kB."""
 
 
 class Application(Protocol):
@@ -40,6 +46,23 @@ class Application(Protocol):
 
     async def close(self) -> None:
         """Let go of what it holds; called when no call is in progress any more."""
+
+
+@runtime_checkable
+class Guarded(Protocol):
+    """An application that has something before its handlers."""
+
+    def interceptors(self, registry: CollectorRegistry) -> Sequence[grpc.aio.ServerInterceptor]:
+        """What each call passes on its way in, outermost first; their domain errors become statuses too."""
+
+
+@runtime_checkable
+class Measured(Protocol):
+    """An application that has figures of its own."""
+
+    @property
+    def metrics(self) -> CollectorRegistry:
+        """Where they are; shown together with those of its server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +87,16 @@ async def running(
         registry: where the metrics go; a new one by default, so that several servers fit into one process.
 
     Raises:
-        OSError: an address is taken.
+        OSError: an address is taken, or the files of TLS cannot be used.
     """
     registry = registry or CollectorRegistry()
     metrics = RpcMetrics(registry)
+    if isinstance(application, Measured):
+        # A registry collects like any of its own collectors.
+        registry.register(application.metrics)
+    inner = application.interceptors(registry) if isinstance(application, Guarded) else ()
     interceptor = RpcInterceptor(metrics)
-    server = _server(settings, interceptor)
+    server = _server(settings, [interceptor, *inner, SoundMessages()])
     watch = HealthWatch(
         application.check,
         application.service_names,
@@ -78,13 +105,14 @@ async def running(
     )
     application.register(server)
     health_pb2_grpc.add_HealthServicer_to_server(watch.servicer, server)
-    names = (*application.service_names, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name)
-    reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), server)
-    address = _bind(server, settings.listen)
+    if settings.reflects:
+        _reflect(application, server)
+    credentials = None if settings.tls is None else _credentials(settings.tls, registry)
+    address = _bind(server, settings.listen, credentials)
     endpoint = MetricsEndpoint(settings.metrics_listen, registry)
     await server.start()
     watching = asyncio.create_task(watch.run())
-    _log.info("listening", name=name, address=address, metrics=endpoint.address)
+    _log.info("listening", name=name, address=address, metrics=endpoint.address, tls=credentials is not None)
     try:
         yield RunningServer(address, endpoint.address)
     finally:
@@ -112,10 +140,12 @@ async def _stop(server: grpc.aio.Server, interceptor: RpcInterceptor, grace_s: f
     await stopping
 
 
-def _server(settings: ServiceSettings, interceptor: RpcInterceptor) -> grpc.aio.Server:
+def _server(settings: ServiceSettings, interceptors: Sequence[grpc.aio.ServerInterceptor]) -> grpc.aio.Server:
     options: list[tuple[str, Any]] = [
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_send_message_length", settings.max_message_bytes),
+        ("grpc.max_metadata_size", METADATA_BYTES),
+        ("grpc.absolute_max_metadata_size", METADATA_BYTES),
         # Two servers on one port would share its calls without anybody noticing.
         ("grpc.so_reuseport", 0),
         ("grpc.keepalive_time_ms", 60_000),
@@ -125,16 +155,32 @@ def _server(settings: ServiceSettings, interceptor: RpcInterceptor) -> grpc.aio.
         ("grpc.max_connection_age_grace_ms", round(1000 * settings.connection_age_grace_s)),
     ]
     return grpc.aio.server(
-        interceptors=[interceptor],
+        interceptors=interceptors,
         options=options,
         maximum_concurrent_rpcs=settings.max_concurrent_calls,
     )
 
 
-def _bind(server: grpc.aio.Server, address: str) -> str:
+def _reflect(application: Application, server: grpc.aio.Server) -> None:
+    health = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+    names = (*application.service_names, health, reflection.SERVICE_NAME)
+    reflection.enable_server_reflection(names, server)
+
+
+def _credentials(files: TlsFiles, registry: CollectorRegistry) -> grpc.ServerCredentials:
+    # Only where TLS is used: cryptography takes its share of the memory.
+    from services.runtime.tls import WatchedTls, server_credentials  # noqa: PLC0415
+
+    return server_credentials(WatchedTls(files, TlsMetrics(registry)))
+
+
+def _bind(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials | None) -> str:
     host, _, _ = address.rpartition(":")
     try:
-        port = server.add_insecure_port(address)
+        if credentials is None:
+            port = server.add_insecure_port(address)
+        else:
+            port = server.add_secure_port(address, credentials)
     except RuntimeError as error:
         raise OSError(f"cannot listen on {address}: is the port taken?") from error
     return f"{host}:{port}"

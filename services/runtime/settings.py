@@ -1,12 +1,14 @@
 """What every service can be told. Each service has a subclass with its own prefix for environment variables."""
 
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from hemaserve.imaging import ImageLimits
-from services.runtime.addresses import Address, ReplicatedAddress
+from hemaserve.image_files.facts import ImageLimits
+from services.runtime.addresses import Address, ReplicatedAddress, is_loopback
+from services.runtime.tls_files import TlsFiles
 
 
 class ServiceSettings(BaseSettings):
@@ -25,6 +27,23 @@ class ServiceSettings(BaseSettings):
     metrics_listen: Address = "127.0.0.1:0"
     """Address of the Prometheus endpoint (/metrics); port 0 takes a free one."""
 
+    tls_certificate: Path | None = None
+    """File of the service's certificate, PEM, with what it is chained by: gRPC is served with TLS. This and the other
+    files are read again when they change."""
+
+    tls_key: Path | None = None
+    """File of the certificate's key, PEM, not encrypted."""
+
+    tls_client_ca: Path | None = None
+    """File of the authorities whose clients may connect, PEM: each must then show a certificate."""
+
+    allow_insecure: bool = False
+    """Whether to listen beyond the loopback without TLS; only where something else encrypts and identifies, as a
+    service mesh does."""
+
+    reflection: bool | None = None
+    """Whether gRPC's reflection tells any caller what can be called. Default: only on the loopback without TLS."""
+
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severity that is logged."""
 
@@ -37,8 +56,12 @@ class ServiceSettings(BaseSettings):
     max_message_bytes: Annotated[int, Field(ge=4 * 2**20, le=2**30)] = 72 * 2**20
     """Largest message that is accepted, in bytes; a field's image is sent in one message."""
 
-    max_concurrent_calls: Annotated[int, Field(ge=1)] = 256
-    """Calls in progress at one time; further ones are refused with RESOURCE_EXHAUSTED."""
+    max_concurrent_calls: Annotated[int, Field(ge=1)] = 512
+    """Calls in progress at one time, whatever their priority; further ones are refused with RESOURCE_EXHAUSTED. A last
+    resort: keep it above what is let in and may wait, so that it is never this that keeps STAT out."""
+
+    stream_idle_s: Annotated[float, Field(gt=0, le=86_400)] = 300.0
+    """How long a stream's next request is waited for, in seconds; then the stream ends with DEADLINE_EXCEEDED."""
 
     drain_delay_s: Annotated[float, Field(ge=0, le=300)] = 0.0
     """After SIGTERM: how long to keep accepting calls while health already says NOT_SERVING, in seconds. Gives load
@@ -58,6 +81,38 @@ class ServiceSettings(BaseSettings):
 
     health_interval_s: Annotated[float, Field(gt=0, le=60)] = 1.0
     """How often the service looks whether it can answer, in seconds."""
+
+    decoders: Annotated[int, Field(ge=1, le=64)] = 2
+    """Processes that decode image files, each started when it is first needed; some 10 MB each, and what an image takes
+    while it is decoded. Services in one process share them."""
+
+    @property
+    def tls(self) -> TlsFiles | None:
+        """The files that gRPC is served with; None without TLS."""
+        if self.tls_certificate is None:
+            return None
+        return TlsFiles(self.tls_certificate, self.tls_key, self.tls_client_ca)
+
+    @property
+    def reflects(self) -> bool:
+        """Whether reflection is on."""
+        if self.reflection is not None:
+            return self.reflection
+        return self.tls is None and is_loopback(self.listen)
+
+    @model_validator(mode="after")
+    def _check_tls(self) -> Self:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            missing = "tls_key" if self.tls_key is None else "tls_certificate"
+            raise ValueError(f"{missing} is missing: tls_certificate and tls_key go together")
+        if self.tls_client_ca is not None and self.tls is None:
+            raise ValueError("tls_client_ca is given without tls_certificate and tls_key")
+        if self.tls is None and not self.allow_insecure and not is_loopback(self.listen):
+            raise ValueError(
+                f"listen is {self.listen}, which other machines can reach, without TLS: give tls_certificate and "
+                "tls_key, listen on the loopback, or set allow_insecure where something else encrypts, e.g. a mesh"
+            )
+        return self
 
 
 class ModelSettings(ServiceSettings):
@@ -83,7 +138,7 @@ class ModelSettings(ServiceSettings):
     """Longest side of a field, in pixels."""
 
     workers: Annotated[int, Field(ge=1, le=64)] = 2
-    """Threads that decode, scale and cut."""
+    """Threads that scale and cut."""
 
     fields_at_once: Annotated[int, Field(ge=1, le=256)] = 8
     """Fields in memory at one time; each takes 3 bytes a pixel."""
@@ -91,6 +146,22 @@ class ModelSettings(ServiceSettings):
     fields_waiting: Annotated[int, Field(ge=0, le=4096)] = 64
     """Fields that may wait for their turn; further ones are refused with RESOURCE_EXHAUSTED."""
 
+    max_batch_ms: Annotated[int, Field(ge=1, le=60_000)] = 200
+    """Time that one batch may take a network, in milliseconds: what STAT may have to wait for. Larger requests are
+    divided; what a row takes is measured."""
+
+    batches_at_once: Annotated[int, Field(ge=1, le=256)] = 3
+    """How much work that is not STAT may be with Triton at one time, in batches of that time. One more than a network
+    has instances keeps them busy; further work waits here, where its order can still change."""
+
     @property
     def image_limits(self) -> ImageLimits:
         return ImageLimits(self.max_image_bytes, self.max_image_pixels, self.max_image_side_px)
+
+    @model_validator(mode="after")
+    def _check_mutual(self) -> Self:
+        if self.tls is not None and self.tls_client_ca is None:
+            raise ValueError(
+                "tls_client_ca is missing: with TLS, this service answers only those who show a certificate"
+            )
+        return self

@@ -1,7 +1,8 @@
 """Protobuf's words for the domain's: what more than one service translates."""
 
 import math
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from hemaserve.cells import CellType, Kind
@@ -22,6 +23,14 @@ _ENCODING_TO_PROTO: Final = {
 _ENCODING_FROM_PROTO: Final = {number: encoding for encoding, number in _ENCODING_TO_PROTO.items()}
 
 MAX_NAME_CHARS: Final = 128
+MAX_KINDS: Final = 16
+"""Entries in a list of kinds; there are fewer kinds than that, and naming one twice is harmless."""
+
+FARTHEST_PX: Final = 1e6
+"""No image that is accepted reaches as far, whatever the settings."""
+
+_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+"""What could break a line of a log or of a terminal."""
 
 
 def kind_to_proto(kind: Kind) -> cells_pb2.CellKind.ValueType:
@@ -33,12 +42,13 @@ def kind_from_proto(number: int) -> Kind | None:
     return _KIND_FROM_PROTO.get(cells_pb2.CellKind.ValueType(number))
 
 
-def kinds_from_proto(numbers: Iterable[int], *, field: str, default: Iterable[Kind]) -> frozenset[Kind]:
+def kinds_from_proto(numbers: Sequence[int], *, field: str, default: Iterable[Kind]) -> frozenset[Kind]:
     """Kinds that a request names, or `default` when it names none.
 
     Raises:
-        InvalidArgument: one of them is not a kind.
+        InvalidArgument: one of them is not a kind, or there are far too many.
     """
+    check_count(len(numbers), field=field, most=MAX_KINDS)
     kinds = set()
     for index, number in enumerate(numbers):
         kind = kind_from_proto(number)
@@ -101,18 +111,19 @@ def box_from_proto(message: cells_pb2.Box, *, field: str) -> Box:
     """A box that a request carries.
 
     Raises:
-        InvalidArgument: it is empty, turned round, negative or not finite.
+        InvalidArgument: it is empty, turned round, negative, not finite or beyond any image.
     """
+    check_edges(message, field=field)
     box = Box(message.x0_px, message.y0_px, message.x1_px, message.y1_px)
     sides = (box.x0, box.y0, box.x1, box.y1)
-    if not all(map(math.isfinite, sides)) or box.x0 < 0 or box.y0 < 0 or box.width <= 0 or box.height <= 0:
+    if box.x0 < 0 or box.y0 < 0 or box.width <= 0 or box.height <= 0:
         found = ", ".join(f"{side:g}" for side in sides)
-        raise InvalidArgument(field, found, "finite 0 <= x0_px < x1_px and 0 <= y0_px < y1_px")
+        raise InvalidArgument(field, found, "0 <= x0_px < x1_px and 0 <= y0_px < y1_px")
     return box
 
 
 def check_text(text: str, *, field: str, max_chars: int = MAX_NAME_CHARS, required: bool = False) -> str:
-    """`text`, when it is short enough and, where required, not empty.
+    """`text`, when it is short enough, without control characters and, where required, not empty.
 
     Raises:
         InvalidArgument: it is not.
@@ -121,7 +132,31 @@ def check_text(text: str, *, field: str, max_chars: int = MAX_NAME_CHARS, requir
         raise InvalidArgument(field, f"{len(text)} characters", f"at most {max_chars}")
     if required and not text:
         raise InvalidArgument(field, "nothing", f"1 to {max_chars} characters")
+    if control := _CONTROL.search(text):
+        raise InvalidArgument(
+            field, f"the character U+{ord(control[0]):04X}", "text without control characters"
+        )
     return text
+
+
+def check_count(count: int, *, field: str, most: int) -> None:
+    """Return when a repeated field has no more entries than it may have.
+
+    Raises:
+        InvalidArgument: it has.
+    """
+    if count > most:
+        raise InvalidArgument(field, f"{count} entries", f"at most {most}")
+
+
+def check_edges(message: cells_pb2.Box, *, field: str) -> None:
+    """Return when a box that is only handed back has edges that some image could have.
+
+    Raises:
+        InvalidArgument: one of them is not finite, or farther away than any image reaches.
+    """
+    for name in ("x0_px", "y0_px", "x1_px", "y1_px"):
+        check_number(getattr(message, name), field=f"{field}.{name}", low=-FARTHEST_PX, high=FARTHEST_PX)
 
 
 def check_number(value: float, *, field: str, low: float, high: float) -> float:

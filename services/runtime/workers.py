@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 class Workers:
-    """A bounded pool of threads for decoding, scaling and cutting; Pillow and numpy release the interpreter's lock.
+    """A bounded pool of threads for scaling, cutting and digests; Pillow and numpy release the interpreter's lock.
 
     Args:
         count: how many pieces of work run at once; the others wait in order.

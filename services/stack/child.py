@@ -126,7 +126,7 @@ class Child:
             self.ready.clear()
 
     async def _wait_ready(self, started: float) -> None:
-        async with grpc.aio.insecure_channel(self.planned.address, options=_PROBE_OPTIONS) as channel:
+        async with probe_channel(self.planned) as channel:
             check = health_pb2_grpc.HealthStub(channel).Check  # type: ignore[attr-defined]  # set by its __init__
             while not await _serving(check):  # noqa: ASYNC110 - it is another process that changes
                 await asyncio.sleep(POLL_S)
@@ -136,6 +136,18 @@ class Child:
 
 
 _PROBE_OPTIONS: Final = (("grpc.enable_http_proxy", 0), ("grpc.max_reconnect_backoff_ms", 200))
+
+
+def probe_channel(planned: Process) -> grpc.aio.Channel:
+    """A channel to ask a process for its health by."""
+    if planned.tls is None:
+        return grpc.aio.insecure_channel(planned.address, options=_PROBE_OPTIONS)
+    # Only where TLS is used: cryptography takes its share of the memory.
+    from services.runtime.tls import channel_credentials, load  # noqa: PLC0415
+
+    # Its address may be one that no certificate is for, such as 0.0.0.0; its name is in its certificate.
+    options = (*_PROBE_OPTIONS, ("grpc.ssl_target_name_override", planned.parts[-1].name))
+    return grpc.aio.secure_channel(planned.address, channel_credentials(load(planned.tls)), options=options)
 
 
 async def _serving(

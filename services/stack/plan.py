@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 
+from services.runtime.tls_files import TlsFiles
+from services.stack.access import access_told
 from services.stack.profiles import SERVICES, TRITON, Profile
 from services.stack.settings import StackSettings
 
@@ -36,12 +38,14 @@ class Part:
         address: where its gRPC health service answers.
         metrics_address: where its Prometheus endpoint is.
         replica: its number among those of its name, from 1.
+        tls: what its health is asked for with; None without TLS.
     """
 
     name: str
     address: str
     metrics_address: str
     replica: int = 1
+    tls: TlsFiles | None = None
 
     @property
     def label(self) -> str:
@@ -77,6 +81,11 @@ class Process:
         """Where its health is asked for."""
         return self.parts[-1].address
 
+    @property
+    def tls(self) -> TlsFiles | None:
+        """What its health is asked for with; None without TLS."""
+        return self.parts[-1].tls
+
 
 def plan(settings: StackSettings) -> list[Process]:
     """The stack's processes, each part on addresses of its own, and told of all replicas of those whom it calls."""
@@ -94,6 +103,8 @@ def _parts(settings: StackSettings, number: int, ports: Iterator[str]) -> tuple[
     host, _, _ = settings.address.rpartition(":")
     beside = f"{host}:{_port(parts['gateway'].address)}"
     parts["gateway"] = replace(parts["gateway"], address=settings.address if number == 1 else beside)
+    if (folder := settings.tls_folder) is not None:
+        parts |= {name: replace(parts[name], tls=folder.caller_of(name)) for name in SERVICES}
     return parts, http
 
 
@@ -164,14 +175,31 @@ def _told(
         "gateway": {"DETECTOR_ADDRESS": known["detector"], "CLASSIFIER_ADDRESS": known["classifier"]},
     }
     if profile.in_flight is not None:
-        own["detector"]["BATCHES_IN_FLIGHT"] = own["gateway"]["FIELDS_IN_FLIGHT"] = str(profile.in_flight)
+        at_once = str(profile.in_flight)
+        own["detector"]["BATCHES_IN_FLIGHT"] = own["gateway"]["FIELDS_IN_FLIGHT"] = at_once
+        own["gateway"]["FIELDS_AT_ONCE"] = at_once
     for name in SERVICES:
         own[name] |= {
             "LISTEN": parts[name].address,
             "METRICS_LISTEN": parts[name].metrics_address,
             "DRAIN_GRACE_S": str(settings.drain_grace_s),
         }
+        own[name] |= _tls(settings, name)
+    own["gateway"] |= access_told(settings)
     return {name: log | its_own for name, its_own in own.items()}
+
+
+def _tls(settings: StackSettings, name: str) -> dict[str, str]:
+    folder = settings.tls_folder
+    if folder is None:
+        return {"ALLOW_INSECURE": str(settings.allow_insecure)} if name == "gateway" else {}
+    files = folder.server(name)
+    told = {"TLS_CERTIFICATE": str(files.certificate), "TLS_KEY": str(files.key)}
+    if name != "gateway":
+        return told | {"TLS_CLIENT_CA": str(files.ca)}
+    if settings.client_certificates:
+        told["TLS_CLIENT_CA"] = str(files.ca)
+    return told | {"TLS_CA": str(folder.caller_of("detector").ca)}
 
 
 def environment(process: Process) -> dict[str, str]:

@@ -10,8 +10,10 @@ from typing import Final
 from services.triton.wheel import TritonUnavailable, find_wheel
 
 _SERVICES: Final = (
+    "cryptography",
     "google.rpc",
     "grpc_reflection",
+    "jwt",
     "prometheus_client",
     "pydantic_settings",
     "scipy",

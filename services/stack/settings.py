@@ -13,6 +13,7 @@ from hemaserve.paths import site_profiles_folder
 from services.runtime.addresses import Address, ReplicatedAddress
 from services.stack.profiles import PROFILES, Profile, ProfileName
 from services.stack.requirements import model_repository
+from services.stack.tls import TlsFolder
 from services.triton.settings import split_names
 
 
@@ -35,6 +36,18 @@ class StackSettings(BaseSettings):
 
     address: Address = "127.0.0.1:50051"
     """Where the gateway listens. Everything else listens on free ports of the loopback."""
+
+    tls: Path | None = None
+    """Folder made by `hemaserve certificates`: TLS at the gateway, and mutual TLS between the services."""
+
+    client_certificates: bool = True
+    """Whether, with `tls`, clients of the gateway must show a certificate."""
+
+    allow_insecure: bool = False
+    """Whether the gateway may listen beyond the loopback without TLS; only where something else encrypts."""
+
+    access: Path | None = None
+    """File of who may call the gateway, made by `hemaserve keys`. Default: anybody who can reach it."""
 
     model_repository: Path = Field(default_factory=model_repository)
     """Triton's model repository."""
@@ -80,6 +93,11 @@ class StackSettings(BaseSettings):
                 f"address: {self.address!r}; with replicas it is IP:PORT, because clients get a list"
             )
         return self
+
+    @property
+    def tls_folder(self) -> TlsFolder | None:
+        """The folder of certificates; None without TLS."""
+        return None if self.tls is None else TlsFolder(self.tls.absolute())
 
     @property
     def makeup(self) -> Profile:

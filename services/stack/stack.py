@@ -14,6 +14,7 @@ from services.stack.child import Child, ChildFailed
 from services.stack.plan import Process, plan
 from services.stack.requirements import CannotRun
 from services.stack.settings import StackSettings
+from services.stack.tls import check_exposure
 
 _TAIL_LINES: Final = 12
 _STOP_ORDER: Final = (("gateway",), ("detector", "classifier"), ("triton",))
@@ -30,11 +31,15 @@ class Stack:
     Args:
         settings: where to listen and what to serve.
         say: told each line of progress.
+        planned: the processes, where they are not to be those that the settings ask for.
     """
 
-    def __init__(self, settings: StackSettings, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, settings: StackSettings, say: Callable[[str], None], planned: Sequence[Process] | None = None
+    ) -> None:
         self._settings = settings
         self._say = say
+        self._planned = planned
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
         self._complete = False
@@ -50,7 +55,8 @@ class Stack:
         """Run until SIGINT or SIGTERM; a second signal kills what is still there.
 
         Raises:
-            CannotRun: there is no model repository, or logs cannot be written.
+            CannotRun: there is no model repository, logs cannot be written, or the gateway would be open to other
+                machines.
             NotReady: see there.
         """
         self._children = [
@@ -86,6 +92,10 @@ class Stack:
             self._complete = True
             self._write_ready_file()
             seconds = time.monotonic() - started
+            if self._settings.tls is None:
+                self._say(
+                    "Without TLS: for programs of this machine. For others, see: hemaserve certificates --help"
+                )
             self._say(f"HemaServe is ready at {self._address} after {seconds:.1f} s. Ctrl-C stops it.")
 
     async def _wait_all_ready(self) -> None:
@@ -113,7 +123,12 @@ class Stack:
                 f"there is no model repository at {self._settings.model_repository}; "
                 "name one with --model-repository DIR"
             )
-        processes = plan(self._settings)
+        check_exposure(
+            self._settings.address,
+            self._settings.tls_folder,
+            allow_insecure=self._settings.allow_insecure,
+        )
+        processes = plan(self._settings) if self._planned is None else list(self._planned)
         if self._settings.verbose:
             return [(planned, None) for planned in processes]
         # Two stacks have two folders: the gateway's address is theirs alone.

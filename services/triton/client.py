@@ -23,6 +23,9 @@ from services.runtime.repeating import RetryBudget, repeated
 from services.runtime.tasks import first_of
 from services.triton.errors import domain_errors
 from services.triton.loading import LoadPolicy, ModelLoader
+from services.triton.receipts import Receipt, receipts_of
+from services.triton.receipts import check as check_receipts
+from services.triton.receipts import needed as receipt_needs
 from services.triton.replicas import Replicas, answers_of, connect, says_yes
 
 Array = npt.NDArray[Any]
@@ -113,6 +116,7 @@ class TritonClient:
         self._loads = loads
         self._budget = RetryBudget()
         self._loading: asyncio.Task[None] | None = None
+        self._receipts: dict[str, tuple[Receipt, ...]] = {}
         self._loader = ModelLoader(loads, self._repository, self._ready_everywhere, self._load)
 
     async def __aenter__(self) -> Self:
@@ -172,13 +176,12 @@ class TritonClient:
         try:
             return await repeat(attempt)
         except NotFound:
-            # A Triton that was started again has only what it loads by itself, and one that stops has nothing.
-            if await self._replicas.several():
-                self._load_soon(model)
-                return await repeat(attempt_where_ready, when=(Unavailable, NotFound))
-            if not self._loads.on_request or not await self._load_within(model, deadline):
+            # A Triton that was started again has only what it loads by itself, and one that stops has nothing. With
+            # no other replica it is for the caller to say what becomes of that.
+            if not await self._replicas.several():
                 raise
-            return await attempt()
+            self._load_soon(model)
+            return await repeat(attempt_where_ready, when=(Unavailable, NotFound))
 
     async def _infer(
         self,
@@ -190,6 +193,8 @@ class TritonClient:
         priority: int,
         headers: Mapping[str, str] | None,
     ) -> dict[str, Array]:
+        receipts = await self._receipts_of(model)
+        wanted = [*outputs, *(receipt_needs(receipts, inputs) - set(outputs))]
         left_s = deadline.remaining_s()
         timeout_s = None if math.isinf(left_s) else left_s
         # No await between these two lines and the call: a deadline is relative, and Triton gets the same one.
@@ -198,18 +203,27 @@ class TritonClient:
             result = await client.infer(
                 model,
                 [_input(name, array) for name, array in inputs.items()],
-                outputs=[InferRequestedOutput(name) for name in outputs],
+                outputs=[InferRequestedOutput(name) for name in wanted],
                 client_timeout=timeout_s,
                 timeout=timeout_us,
                 priority=priority,
                 headers=None if headers is None else dict(headers),
             )
-        arrays = {name: result.as_numpy(name) for name in outputs}
+        arrays = {name: result.as_numpy(name) for name in wanted}
         missing = [name for name, array in arrays.items() if array is None]
         if missing:
             _log.error("triton_output_missing", model=model, outputs=missing)
             raise Internal("a network did not answer what it was asked")
-        return arrays
+        check_receipts(model, receipts, inputs, arrays)
+        return {name: arrays[name] for name in outputs}
+
+    async def _receipts_of(self, model: str) -> tuple[Receipt, ...]:
+        """The receipts that a model gives. Asked for once: all versions of a configuration that we write have them."""
+        if model not in self._receipts:
+            async with domain_errors("model_config", model):
+                found = await self._client.get_model_config(model, client_timeout=CHECK_TIMEOUT_S)
+            self._receipts[model] = receipts_of(found.config)
+        return self._receipts[model]
 
     async def server_ready(self, timeout_s: float = CHECK_TIMEOUT_S) -> bool:
         """Whether Triton answers that it is ready. Never raises a domain error; no answer means no."""
@@ -275,13 +289,6 @@ class TritonClient:
                 networks that can be made and are not delivered.
         """
         return await self._loader.load(model)
-
-    async def _load_within(self, model: str, deadline: Deadline) -> bool:
-        left_s = deadline.remaining_s()
-        try:
-            return await asyncio.wait_for(self.load(model), None if math.isinf(left_s) else left_s)
-        except TimeoutError:
-            raise DeadlineExceeded("the deadline passed while the network was loaded") from None
 
     def _load_soon(self, model: str) -> None:
         if self._loads.on_request and self._loading is None:

@@ -48,9 +48,11 @@ def domain_error(status: str, message: str) -> DomainError:
     if code == grpc.StatusCode.NOT_FOUND.name:
         return NotFound("no such network is loaded", reason="MODEL_NOT_FOUND")
     # CANCELLED reaches us only when Triton drops a request of its own accord: a cancelled task raises CancelledError.
+    # `Stream removed` are gRPC's words for a connection on which something came that cannot be read.
     if (
         code in (grpc.StatusCode.UNAVAILABLE.name, grpc.StatusCode.CANCELLED.name)
         or "Stub process" in message
+        or message.startswith("Stream removed")
     ):
         return Unavailable("the networks are not available at the moment", reason="TRITON_UNAVAILABLE")
     return Internal("a network failed")

@@ -45,7 +45,7 @@ def test_the_python_example_runs_and_prints_cells_and_shares(stack, tmp_path):
 @pytest.mark.parametrize("line", COMMANDS)
 def test_every_command_and_option_exists(line: str):
     words = line.split()
-    command = words[:2] if words[0] == "evaluate" else words[:1]
+    command = words[:2] if words[0] in ("evaluate", "keys") else words[:1]
     options = {word for word in words if word.startswith("--")}
 
     shown = CliRunner(env={"COLUMNS": "200"}).invoke(app, [*command, "--help"])

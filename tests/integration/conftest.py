@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -35,3 +36,20 @@ def triton(start_triton: Callable[..., EmbeddedTriton]) -> Iterator[str]:
     """gRPC address of one embedded Triton that serves model_repository/, for the whole session."""
     with start_triton(REPOSITORY) as server:
         yield server.grpc_address
+
+
+@pytest.fixture(scope="session")
+def metric() -> Callable[..., float]:
+    """`metric(triton, name, **labels)`: the sum of a metric of Triton's over the series with these labels."""
+
+    def read(triton: EmbeddedTriton, name: str, **labels: str) -> float:
+        with urllib.request.urlopen(triton.metrics_url, timeout=10) as answer:
+            lines = answer.read().decode().splitlines()
+        wanted = [f'{key}="{value}"' for key, value in labels.items()]
+        return sum(
+            float(line.rsplit(" ", 1)[1])
+            for line in lines
+            if line.startswith(name + "{") and all(label in line for label in wanted)
+        )
+
+    return read

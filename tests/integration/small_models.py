@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 onnx = pytest.importorskip("onnx")
+
+ITS_SHA256 = "<its SHA-256>"
+"""In a configuration: the digest of the model's own file."""
 
 Port = tuple[str, str, list[int | str]]
 """Name, ONNX type, dims."""
@@ -43,6 +47,8 @@ def write_model(
     network = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
     onnx.checker.check_model(network)
     onnx.save(network, version / "model.onnx")
+    digest = hashlib.sha256((version / "model.onnx").read_bytes()).hexdigest()
+    (repository / name / "config.pbtxt").write_text(config.replace(ITS_SHA256, digest))
 
 
 def tensor_config(inputs: str, outputs: str, more: str = "", *, max_batch_size: int = 8) -> str:

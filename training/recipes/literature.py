@@ -12,9 +12,6 @@ from training.crops import CROP_PX
 from training.recipes.recipe import Recipe
 from training.tasks import PBC_TYPES
 
-#: Difference from torch that exchanged neighbours explain, on random pixels.
-GRAPH_TOLERANCE: Final = 0.15
-
 #: Side in px of the networks that halve their maps five times: at 96 px three places a side would be left.
 _WIDE_PX: Final = 128
 
@@ -50,6 +47,5 @@ LITERATURE: Final = (
     _small("squeezenet", 18),
     # As in its paper; its dense layer has a weight for every place, so that no other size fits.
     _small("hybrid_dense", 9, 64, joint_epochs=24, joint_rate=0.5),
-    # Which neighbours a node hears is all or nothing: rounding exchanges some.
-    replace(_small("hybrid_graph", 12, joint_epochs=8), tolerance=GRAPH_TOLERANCE),
+    _small("hybrid_graph", 12, joint_epochs=8),
 )

@@ -6,7 +6,6 @@ from typing import Final
 
 from training.augment import FIELD_RANGES
 from training.mooney import Split, mooney_task
-from training.recipes.literature import GRAPH_TOLERANCE
 from training.recipes.recipe import Recipe
 
 
@@ -20,7 +19,6 @@ def _recipe(architecture: str, split: Split) -> Recipe:
         batch=128,
         learning_rate=1e-3,
         ranges=FIELD_RANGES,
-        tolerance=GRAPH_TOLERANCE if architecture == "hybrid_graph" else None,
     )
 
 

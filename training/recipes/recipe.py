@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from training.architectures import ARCHITECTURES, Classifier, build
+from training.architectures import ARCHITECTURES, Architecture, Classifier, build
 from training.augment import Ranges
 from training.crops import CROP_PX
 from training.tasks import TYPES, Task
@@ -37,8 +37,6 @@ class Recipe:
         patience: epochs at full size without a better held-out accuracy after which the training stops.
         teacher: name of a trained network to distil from.
         storage: of the exported weights, see `training.onnx_graph.export`.
-        tolerance: largest difference of the exported file from torch, see `training.onnx_graph.check_parity`; default:
-            as rounded weights explain.
     """
 
     name: str
@@ -64,18 +62,26 @@ class Recipe:
     patience: int = 4
     teacher: str | None = None
     storage: str = "fp16"
-    tolerance: float | None = None
     ranges: Ranges = field(default_factory=Ranges)
 
     @property
     def title(self) -> str:
         """The name that people read."""
-        return f"{ARCHITECTURES[self.architecture or self.name].title}, {self.side_px} px"
+        return f"{self._architecture.title}, {self.side_px} px"
+
+    @property
+    def tolerance(self) -> float | None:
+        """Largest difference of the exported file from torch, see `Architecture`."""
+        return self._architecture.tolerance
 
     def build(self) -> Classifier:
         """The network before training."""
         name = self.architecture or self.name
         return build(name, len(self.task.classes), self.side_px, self.normalisation)
+
+    @property
+    def _architecture(self) -> Architecture:
+        return ARCHITECTURES[self.architecture or self.name]
 
     def side(self, epoch: int) -> int:
         return self.small_px if epoch < round(self.small_share * self.epochs) else self.side_px

@@ -21,7 +21,7 @@ from services.runtime.server import running
 from services.triton.client import TritonClient
 
 from ..conftest import REPOSITORY
-from ..small_models import onnx, tensor_config, write_model
+from ..small_models import ITS_SHA256, onnx, tensor_config, write_model
 
 ANYWHERE = {"listen": "127.0.0.1:0", "metrics_listen": "127.0.0.1:0"}
 SCREENS = ("leukemia_field", "leukemia_cell")
@@ -37,7 +37,7 @@ def write_screen(repository, name, *, size, classes, flag_classes, input_name, t
         "task": task,
         "title": f"A small {name}",
         "licence": "Apache-2.0",
-        "sha256": "0" * 64,
+        "sha256": ITS_SHA256,
         "preprocessing_version": "1",
         "classes": ",".join(classes),
         "flag_classes": ",".join(flag_classes),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,8 +9,9 @@ import numpy as np
 import pytest
 
 from services.triton.embedded import EmbeddedTriton
+from training import triton_config
 
-from ..small_models import tensor_config, write_model
+from ..small_models import ITS_SHA256, tensor_config, write_model
 
 onnx = pytest.importorskip("onnx")
 
@@ -28,6 +28,37 @@ def adder(repository: Path, name: str, added: float, more: str = "dynamic_batchi
         inputs=[("x", "FLOAT", ["N", 4])],
         outputs=[("y", "FLOAT", ["N", 4])],
         constants={"added": np.full((1,), added, np.float32)},
+    )
+
+
+def flip_a_bit(file: Path, within: bytes) -> None:
+    """Changes a number of a network that stays a sound network."""
+    data = bytearray(file.read_bytes())
+    assert data.count(within) == 1
+    data[data.index(within) + len(within) - 2] ^= 1
+    file.write_bytes(data)
+
+
+def heavy(repository: Path, name: str, batching: str) -> None:
+    """x FP32 [N, 512, 512] -> y = x, the long way, one row at a time."""
+    write_model(
+        repository,
+        name,
+        tensor_config(
+            '{name: "x" data_type: TYPE_FP32 dims: [512, 512]}',
+            '{name: "y" data_type: TYPE_FP32 dims: [512, 512]}',
+            f"{batching}\ninstance_group [{{ kind: KIND_CPU count: 1 }}]",
+            max_batch_size=1,
+        ),
+        nodes=[
+            onnx.helper.make_node(
+                "MatMul", ["x" if i == 0 else f"x{i}", "weights"], ["y" if i == 39 else f"x{i + 1}"]
+            )
+            for i in range(40)
+        ],
+        inputs=[("x", "FLOAT", ["N", 512, 512])],
+        outputs=[("y", "FLOAT", ["N", 512, 512])],
+        constants={"weights": np.eye(512, dtype=np.float32)},
     )
 
 
@@ -68,23 +99,26 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
         constants={"shape": np.array([-1, 3])},
     )
     # Enough work that a queue forms behind it: 40 products of 512 by 512 matrices for each row.
-    write_model(
+    heavy(
         root,
         "busy",
-        tensor_config(
-            '{name: "x" data_type: TYPE_FP32 dims: [512, 512]}',
-            '{name: "y" data_type: TYPE_FP32 dims: [512, 512]}',
-            "dynamic_batching { default_queue_policy { max_queue_size: 4 allow_timeout_override: true } }\n"
-            "instance_group [{ kind: KIND_CPU count: 1 }]",
-            max_batch_size=1,
-        ),
-        nodes=[
-            node("MatMul", ["x" if i == 0 else f"x{i}", "weights"], ["y" if i == 39 else f"x{i + 1}"])
-            for i in range(40)
-        ],
-        inputs=[("x", "FLOAT", ["N", 512, 512])],
-        outputs=[("y", "FLOAT", ["N", 512, 512])],
-        constants={"weights": np.eye(512, dtype=np.float32)},
+        "dynamic_batching { default_queue_policy { max_queue_size: 4 allow_timeout_override: true } }",
+    )
+    # The line that the exporter writes for the real networks.
+    heavy(root, "levels", triton_config.batching(0))
+    write_model(
+        root,
+        "levels_ensemble",
+        """
+platform: "ensemble"
+max_batch_size: 1
+input [{name: "x" data_type: TYPE_FP32 dims: [512, 512]}]
+output [{name: "y" data_type: TYPE_FP32 dims: [512, 512]}]
+ensemble_scheduling { step [{
+  model_name: "levels" model_version: -1
+  input_map { key: "x" value: "x" } output_map { key: "y" value: "y" }
+}] }
+""",
     )
     adder(root, "unbatched", 1.0)
     config = root / "unbatched" / "config.pbtxt"
@@ -143,6 +177,9 @@ ensemble_scheduling { step [
     config.write_text(
         config.read_text().replace('"x" data_type: TYPE_FP32 dims: [4]', '"x" data_type: TYPE_FP16 dims: [5]')
     )
+    for name in ("sealed", "tampered"):
+        adder(root, name, 1.0, f'parameters {{ key: "sha256" value {{ string_value: "{ITS_SHA256}" }} }}')
+    flip_a_bit(root / "tampered" / "1" / "model.onnx", np.float32(1.0).tobytes())
     write_model(root, "empty", (root / "one" / "config.pbtxt").read_text())
     return root
 
@@ -160,23 +197,6 @@ def small_repository(tmp_path: Path) -> Path:
     root = tmp_path / "models"
     adder(root, "one", 1.0)
     return root
-
-
-@pytest.fixture(scope="session")
-def metric() -> Callable[..., float]:
-    """`metric(triton, name, **labels)`: the sum of a metric of Triton's over the series with these labels."""
-
-    def read(triton: EmbeddedTriton, name: str, **labels: str) -> float:
-        with urllib.request.urlopen(triton.metrics_url, timeout=10) as answer:
-            lines = answer.read().decode().splitlines()
-        wanted = [f'{key}="{value}"' for key, value in labels.items()]
-        return sum(
-            float(line.rsplit(" ", 1)[1])
-            for line in lines
-            if line.startswith(name + "{") and all(label in line for label in wanted)
-        )
-
-    return read
 
 
 @pytest.fixture(scope="session")

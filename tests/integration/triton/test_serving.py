@@ -11,6 +11,7 @@ import pytest
 from hemaserve.errors import DeadlineExceeded, Internal, NotFound, ResourceExhausted, Unavailable
 from services.triton.client import ModelDescription, TensorDescription, TritonClient
 from services.triton.embedded import EmbeddedTriton
+from services.triton.verify import file_digest
 
 
 @pytest.fixture
@@ -80,6 +81,19 @@ async def test_broken_models_do_not_keep_the_others_from_serving(client) -> None
     assert "input 'x' is TYPE_FP16, the ONNX file has TYPE_FP32" in reasons["mismatched"]
     assert "input 'x' has dims [-1, 5], the ONNX file has [-1, 4]" in reasons["mismatched"]
     assert "no ONNX file 'model.onnx' in version 1 of model 'empty'" in reasons["empty"]
+
+
+async def test_a_network_whose_file_was_changed_is_not_loaded_and_the_others_serve(
+    client, repository
+) -> None:
+    x = np.zeros((1, 4), np.float32)
+    assert await client.ready("sealed")
+    np.testing.assert_array_equal((await client.infer("sealed", {"x": x}, ["y"]))["y"], x + 1)
+
+    assert not await client.ready("tampered")
+    (reason,) = [state.reason for state in await client.model_states() if state.name == "tampered"]
+    assert "file 'model.onnx' of model 'tampered' is not the one that its configuration names" in reason
+    assert f"found {file_digest(repository / 'tampered' / '1' / 'model.onnx')}" in reason
 
 
 async def test_a_description_tells_what_the_configuration_says(client) -> None:

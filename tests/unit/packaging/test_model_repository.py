@@ -10,7 +10,7 @@ from tritonclient.grpc import model_config_pb2
 
 from hemaserve.cells import CellType, Kind
 from hemaserve.unshipped import UNSHIPPED
-from training.triton_config import VARIANTS
+from training.triton_config import RECEIPT, VARIANTS, batching
 
 REPOSITORY = Path(__file__).parents[3] / "model_repository"
 MODELS = sorted(path.name for path in REPOSITORY.iterdir() if path.is_dir())
@@ -33,12 +33,29 @@ def test_every_configuration_is_one_that_triton_reads_and_names_its_folder(model
     assert bool(config.backend) != bool(config.platform)
 
 
+@pytest.mark.parametrize(("model", "path"), CONFIGS, ids=lambda value: str(getattr(value, "stem", value)))
+def test_every_network_queues_as_the_exporter_says(model: str, path: Path):
+    del model
+    config = read(path)
+    if config.platform == "ensemble":
+        return
+
+    delay = config.dynamic_batching.max_queue_delay_microseconds
+
+    assert batching(delay) in path.read_text().splitlines()
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_all_configurations_of_a_model_differ_only_in_how_it_is_run(model: str):
     plain = read(REPOSITORY / model / "config.pbtxt")
     for path in (REPOSITORY / model / "configs").glob("*.pbtxt"):
         other = read(path)
-        assert (other.input, other.output) == (plain.input, plain.output)
+        receipts = {name for name, variant in VARIANTS.items() if variant.receipts}
+        outputs = list(plain.output)
+        assert list(other.input) == list(plain.input)
+        assert list(other.output)[: len(outputs)] == outputs
+        more = {tensor.name for tensor in list(other.output)[len(outputs) :]}
+        assert any(name.endswith(RECEIPT) for name in more) == (path.stem in receipts)
         assert 0 < other.max_batch_size <= plain.max_batch_size
         how = {"intra_op_thread_count", "inter_op_thread_count", "runtime", "precision", "enable_mem_arena"}
         said, plainly = parameters(other), parameters(plain)

@@ -3,7 +3,8 @@
 It carries the name of NVIDIA's native backend, ``onnxruntime``, so that one model repository serves on both: the
 native one in NVIDIA's image and this one on the Triton of the ``nvidia-pytriton`` wheel. Model parameters that it
 reads: ``runtime`` (openvino | onnxruntime), ``intra_op_thread_count``, ``precision`` (auto | f32 | bf16), and, as the
-native one does, ``enable_mem_arena`` (1 | 0).
+native one does, ``enable_mem_arena`` (1 | 0). A file that is not the one that the parameter ``sha256`` names is not
+loaded. A configuration with an output ``received`` is answered with what each row was (``onnx_receipts``).
 
 Runs inside Triton's Python stub, one process per model instance. Only translates between Triton and its siblings.
 """
@@ -16,11 +17,17 @@ from typing import TYPE_CHECKING, Any
 import triton_python_backend_utils as pb_utils
 
 if TYPE_CHECKING:
-    from services.triton.backends.onnxruntime import onnx_batching, onnx_config, onnx_network
+    from services.triton.backends.onnxruntime import (
+        onnx_batching,
+        onnx_config,
+        onnx_network,
+        onnx_receipts,
+    )
 else:  # the stub puts this folder, and not the project, on sys.path
     import onnx_batching
     import onnx_config
     import onnx_network
+    import onnx_receipts
 
 
 class TritonPythonModel:
@@ -46,17 +53,19 @@ class TritonPythonModel:
         return auto_complete_model_config
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Compiles the network and checks the configuration against it.
+        """Compiles the network that the configuration names, and checks the configuration against it.
 
         Raises:
             Exception: with the reason, which Triton logs and keeps as the model's state.
         """
         config = json.loads(args["model_config"])
         path = onnx_config.onnx_path(config, args["model_repository"], args["model_version"])
+        onnx_config.check_digest(config, path)
         options = onnx_network.Options.of(onnx_config.parameters(config))
         self._network, inputs, outputs = onnx_network.load(path, options)
         onnx_config.check(config, inputs, outputs)
         self._inputs = [port.name for port in inputs]
+        self._receipts = any(entry["name"] == onnx_config.RECEIPT_OUTPUT for entry in config["output"])
         self._batched = int(config.get("max_batch_size") or 0) > 0
         if self._batched and options.runtime == "openvino" and (names := onnx_config.open_inputs(config)):
             # Seen with OpenVINO 2026.4: a product with rows of the wrong width reads beyond them and answers.
@@ -77,12 +86,20 @@ class TritonPythonModel:
             live.append(index)
             tensors.append(self._tensors(request))
         if self._batched:
-            answers = onnx_batching.run_together(self._network.run, tensors)
+            answers = onnx_batching.run_together(self._run, tensors)
         else:
-            answers = [onnx_batching.run_alone(self._network.run, each) for each in tensors]
+            answers = [onnx_batching.run_alone(self._run, each) for each in tensors]
         for index, answer in zip(live, answers, strict=True):
             responses[index] = _response(requests[index], answer)
         return responses
+
+    def _run(self, tensors: onnx_batching.Tensors) -> onnx_batching.Tensors:
+        outputs = self._network.run(tensors)
+        if not self._receipts:
+            return outputs
+        # After the run: what was changed before it or during it is noticed.
+        shown = [tensors[name] for name in sorted(self._inputs)]
+        return {**outputs, onnx_config.RECEIPT_OUTPUT: onnx_receipts.checksums(shown)}
 
     def _tensors(self, request: Any) -> dict[str, Any]:
         return {name: pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in self._inputs}

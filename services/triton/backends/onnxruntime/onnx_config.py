@@ -5,6 +5,7 @@ Configurations are the dictionaries that Triton's Python backend hands out (``co
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,9 @@ REPOSITORY_ENV = "HEMASERVE_MODEL_REPOSITORY"
 
 DYNAMIC = -1
 DEFAULT_FILENAME = "model.onnx"
+DIGEST_PARAMETER = "sha256"
+RECEIPT_OUTPUT = "received"
+"""Output, UINT32 [1] a row, that the backend and not the network gives: the checksum of what it was shown."""
 DEFAULT_MAX_BATCH_SIZE = 4
 """What NVIDIA's ONNX Runtime backend sets for a network that can batch and a configuration that does not say."""
 
@@ -41,6 +45,24 @@ def onnx_path(config: Mapping[str, Any], model_folder: str, version: str) -> Pat
     if not path.exists():
         raise ConfigError(f"no ONNX file '{path.name}' in version {version} of model '{config.get('name')}'")
     return path
+
+
+def check_digest(config: Mapping[str, Any], path: Path) -> None:
+    """Checks that the file is the one that the configuration's parameter ``sha256`` names, where it names one.
+
+    Raises:
+        ConfigError: it is another.
+    """
+    expected = parameters(config).get(DIGEST_PARAMETER)
+    if expected is None:
+        return
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != expected:
+        raise ConfigError(
+            f"file '{path.name}' of model '{config.get('name')}' is not the one that its configuration names: "
+            f"expected SHA-256 {expected}, found {found}"
+        )
 
 
 def first_onnx_path(config: Mapping[str, Any]) -> Path | None:
@@ -86,12 +108,17 @@ def check(config: Mapping[str, Any], inputs: Sequence[Port], outputs: Sequence[P
     batched = int(config.get("max_batch_size") or 0) > 0
     problems = [
         *_disagreements("input", config.get("input") or [], inputs, batched),
-        *_disagreements("output", config.get("output") or [], outputs, batched),
+        *_disagreements("output", _of_the_network(config.get("output") or []), outputs, batched),
     ]
     missing = {port.name for port in inputs} - {entry["name"] for entry in config.get("input") or []}
     problems += [f"input '{name}' of the ONNX file is not configured" for name in sorted(missing)]
     if problems:
         raise ConfigError(f"configuration of model '{config.get('name')}': " + "; ".join(problems))
+
+
+def _of_the_network(outputs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The outputs that the network gives; the other one is the backend's."""
+    return [entry for entry in outputs if entry["name"] != RECEIPT_OUTPUT]
 
 
 def open_inputs(config: Mapping[str, Any]) -> list[str]:

@@ -10,7 +10,19 @@ from hemaserve.cli import app
 from hemaserve.cli import stack as stack_process
 from hemaserve.cli.exits import ExitCode
 
-COMMANDS = ["up", "analyze", "adapt", "profiles", "demo", "models", "health", "version", "evaluate"]
+COMMANDS = [
+    "up",
+    "analyze",
+    "adapt",
+    "profiles",
+    "demo",
+    "models",
+    "health",
+    "certificates",
+    "version",
+    "evaluate",
+    "keys",
+]
 
 
 @pytest.fixture
@@ -44,7 +56,7 @@ def test_the_help_lists_every_command_and_the_exit_codes(run):
 def test_every_command_explains_itself(run, command):
     result = run(command, "--help")
     assert result.exit_code == ExitCode.OK
-    if command not in ("version", "evaluate"):
+    if command not in ("version", "evaluate", "keys"):
         assert "Examples" in result.output
         assert f"hemaserve {command}" in result.output
 

@@ -1,6 +1,7 @@
 """A gateway in this process that answers without networks and breaks where it is told to."""
 
 import contextlib
+import hashlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
@@ -188,6 +189,7 @@ def _field_result(sent: gateway_pb2.Field) -> gateway_pb2.FieldResult:
         result.error.CopyFrom(bad_argument())
         result.tally.failed = True
         return result
+    result.image_sha256 = hashlib.sha256(sent.image).hexdigest()
     cell = result.cells.add()
     cell.detection.cell_id, cell.detection.kind = "c1", cells_pb2.CELL_KIND_WBC
     cell.classification.CopyFrom(_classification(identified=True))

@@ -12,6 +12,7 @@ from hemaserve.errors import DomainError, NotFound, Unavailable
 from services.classifier.catalogue import ModelCatalogue
 from services.classifier.ensemble import Networks
 from services.triton.client import ModelDescription, TensorDescription
+from services.triton.pace import PaceLimits, TritonPace
 
 SIZE = 96
 MAX_BATCH = 8
@@ -193,7 +194,7 @@ class ArithmeticTriton:
             raise NotFound("no such network is loaded")
         return self.descriptions[model]
 
-    async def infer(self, model, inputs, outputs, *, timeout_s):
+    async def infer(self, model, inputs, outputs, *, timeout_s, priority=0):
         self._check_reachable()
         crops = inputs["crops"]
         assert 0 < len(crops) <= MAX_BATCH
@@ -250,7 +251,7 @@ def catalogue(triton) -> ModelCatalogue:
 
 @pytest.fixture
 def networks(triton, catalogue) -> Networks:
-    return Networks(triton, catalogue)
+    return Networks(TritonPace(triton, PaceLimits(1000, 8)), catalogue)
 
 
 @pytest.fixture
@@ -268,7 +269,7 @@ def scoring_catalogue(scoring_triton) -> ModelCatalogue:
 
 @pytest.fixture
 def scoring_networks(scoring_triton, scoring_catalogue) -> Networks:
-    return Networks(scoring_triton, scoring_catalogue)
+    return Networks(TritonPace(scoring_triton, PaceLimits(1000, 8)), scoring_catalogue)
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from contextlib import aclosing
 
 import pytest
 
-from services.classifier.concurrency import Capacity, in_order, together
+from services.classifier.concurrency import in_order, together
 
 
 async def each(*items):
@@ -163,78 +163,3 @@ async def test_together_raises_the_failure_itself_and_cancels_the_rest(gate):
     with pytest.raises(KeyError):
         await both
     assert gate.cancelled == [1]
-
-
-class Holder:
-    """Someone who asks for room and keeps it until told to go."""
-
-    def __init__(self, capacity, amount):
-        self.holds = False
-        self._go = asyncio.Event()
-        self.task = asyncio.ensure_future(self._hold(capacity, amount))
-
-    async def _hold(self, capacity, amount):
-        async with capacity.room_for(amount):
-            self.holds = True
-            await self._go.wait()
-        self.holds = False
-
-    def leave(self):
-        self._go.set()
-
-
-async def test_room_is_given_as_far_as_it_reaches():
-    capacity = Capacity(10)
-    holders = [Holder(capacity, amount) for amount in (4, 6, 1)]
-    await settle()
-    assert [holder.holds for holder in holders] == [True, True, False]
-    holders[0].leave()
-    await settle()
-    assert [holder.holds for holder in holders] == [False, True, True]
-    for holder in holders:
-        holder.leave()
-        await holder.task
-
-
-async def test_who_asks_for_much_is_not_overtaken_by_those_who_ask_for_little():
-    capacity = Capacity(10)
-    first, much, little = (Holder(capacity, amount) for amount in (4, 10, 1))
-    await settle()
-    assert (first.holds, much.holds, little.holds) == (True, False, False)
-    first.leave()
-    await settle()
-    assert (much.holds, little.holds) == (True, False)
-    much.leave()
-    await settle()
-    assert little.holds
-    little.leave()
-    await little.task
-
-
-async def test_who_asks_for_more_than_there_is_gets_all_of_it():
-    capacity = Capacity(10)
-    greedy, other = Holder(capacity, 1000), Holder(capacity, 1)
-    await settle()
-    assert (greedy.holds, other.holds) == (True, False)
-    greedy.leave()
-    await settle()
-    assert other.holds
-    other.leave()
-    await other.task
-
-
-async def test_who_gives_up_waiting_takes_nothing_and_blocks_nobody():
-    capacity = Capacity(10)
-    first, patient_no_more, next_one = (Holder(capacity, amount) for amount in (8, 8, 2))
-    await settle()
-    patient_no_more.task.cancel()
-    await settle()
-    assert next_one.holds
-    first.leave()
-    next_one.leave()
-    await asyncio.gather(first.task, next_one.task)
-    everything = Holder(capacity, 10)
-    await settle()
-    assert everything.holds
-    everything.leave()
-    await everything.task

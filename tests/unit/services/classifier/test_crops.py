@@ -1,5 +1,6 @@
 """From the crops of a request to pixels."""
 
+import asyncio
 import io
 import zlib
 
@@ -12,9 +13,20 @@ from PIL import Image
 from hemaserve.crops import CropEncoding
 from hemaserve.errors import InvalidArgument
 from hemaserve.imaging import resize
-from services.classifier.crops import CropLimits, EncodedCrop, read_crop
+from services.classifier.crops import CropLimits, CropReader, EncodedCrop
+from services.runtime.decoders import Decoders
 
 LIMITS = CropLimits(min_side_px=16, max_side_px=256)
+LOOP = asyncio.new_event_loop()
+DECODERS = Decoders(1)
+READER = CropReader(DECODERS, LIMITS)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _decoders():
+    yield
+    LOOP.run_until_complete(DECODERS.close())
+    LOOP.close()
 
 
 def noise(width, height=None, seed=0):
@@ -36,7 +48,7 @@ def raw(pixels):
 
 
 def read(encoded, size=96):
-    return read_crop(encoded, size=size, limits=LIMITS)
+    return LOOP.run_until_complete(READER.read_one(encoded, size=size))
 
 
 def test_raw_pixels_of_the_models_size_arrive_untouched():

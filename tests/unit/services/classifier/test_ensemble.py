@@ -9,6 +9,7 @@ from hemaserve.errors import DeadlineExceeded, Internal, NotFound, ResourceExhau
 from services.classifier.catalogue import ModelCatalogue
 from services.classifier.decision import Thresholds
 from services.classifier.ensemble import Networks
+from services.triton.pace import PaceLimits, TritonPace
 
 FAILURES = [
     Unavailable("gone"),
@@ -79,9 +80,9 @@ async def test_a_late_member_is_left_out_in_time(networks, ensemble, triton, cro
     # The fake keeps silent for an hour, so it is the client's timeout that ends the call, as it does in Triton.
     real_infer = triton.infer
 
-    async def infer(*args, timeout_s):
+    async def infer(*args, timeout_s, **more):
         try:
-            return await asyncio.wait_for(real_infer(*args, timeout_s=timeout_s), timeout_s)
+            return await asyncio.wait_for(real_infer(*args, timeout_s=timeout_s, **more), timeout_s)
         except TimeoutError:
             raise DeadlineExceeded("late") from None
 
@@ -137,7 +138,7 @@ async def test_an_ensemble_that_comes_back_is_whole_again(triton, crops):
     triton_of_old = triton.descriptions["ensemble"]
     triton.unload("ensemble")
     catalogue = ModelCatalogue(triton, default="ensemble", default_members=("xception", "vit"))
-    networks = Networks(triton, catalogue)
+    networks = Networks(TritonPace(triton, PaceLimits(1000, 8)), catalogue)
     assert (await networks.answer(await catalogue.get(""), crops, timeout_s=5)).degraded
     with pytest.raises(Unavailable):
         await catalogue.check()

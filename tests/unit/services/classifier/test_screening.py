@@ -112,7 +112,7 @@ class ScreeningTriton:
             return self.descriptions[model]
         return await self.other.model_config(model)
 
-    async def infer(self, model, inputs, outputs, *, timeout_s):
+    async def infer(self, model, inputs, outputs, *, timeout_s, priority):
         if model not in CLASSES:
             return await self.other.infer(model, inputs, outputs, timeout_s=timeout_s)
         ((_, images),) = inputs.items()
@@ -258,7 +258,7 @@ async def test_a_request_without_a_cell_is_answered(classifier, screening_triton
 async def test_too_many_cells_or_bytes_are_refused(classifier):
     code, _, words = await refused(screen_cells(classifier, cells(*[0] * 257)))
     assert code is grpc.StatusCode.INVALID_ARGUMENT
-    assert "257 cells" in words
+    assert "257 entries" in words
     request = cells(0)
     request.cells[0].crop.data = bytes(4 * 2**20)
     code, reason, _ = await refused(screen_cells(classifier, request))

@@ -288,9 +288,9 @@ async def test_the_callers_deadline_reaches_triton(classifier, triton, tagged_cr
     timeouts = []
     real_infer = triton.infer
 
-    async def infer(*args, timeout_s):
+    async def infer(*args, timeout_s, **more):
         timeouts.append(timeout_s)
-        return await real_infer(*args, timeout_s=timeout_s)
+        return await real_infer(*args, timeout_s=timeout_s, **more)
 
     triton.infer = infer
     one = request(cell(tagged_crops([1])[0]), model="vit")

@@ -8,14 +8,18 @@ from scipy import ndimage
 
 from hemaserve.cells import Kind
 from hemaserve.errors import NotFound
-from hemaserve.imaging import PREPROCESSING_VERSION, ImageLimits
+from hemaserve.image_files.facts import ImageLimits
+from hemaserve.imaging import PREPROCESSING_VERSION
 from services.detector.detection import Detector
 from services.detector.models import ModelCatalog
 from services.detector.network import Network
 from services.detector.tiling import TilingPolicy
+from services.runtime.admission import Admission, Capacity
+from services.runtime.decoders import Decoders
 from services.runtime.fields import FieldGate
 from services.runtime.workers import Workers
 from services.triton.client import ModelDescription, TensorDescription
+from services.triton.pace import PaceLimits, TritonPace
 
 COLOURS = {Kind.WBC: (120, 0, 160), Kind.RBC: (230, 60, 60), Kind.PLATELET: (0, 90, 200)}
 INPUT_PX = 416
@@ -99,7 +103,7 @@ class FakeTriton:
     async def ready(self, name):
         return name in self.described
 
-    async def infer(self, model, inputs, outputs, *, timeout_s):
+    async def infer(self, model, inputs, outputs, *, timeout_s, priority):
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         if self.in_flight == 3:
@@ -162,12 +166,19 @@ def catalog(fake_triton):
     return ModelCatalog(fake_triton, default="yolov8n", refresh_s=60)
 
 
+@pytest.fixture(scope="session")
+async def decoders():
+    decoders = Decoders(1)
+    yield decoders
+    await decoders.close()
+
+
 @pytest.fixture
-def gate(workers):
-    return FieldGate(workers, ImageLimits(), at_once=2, waiting=1)
+def gate(decoders, workers):
+    return FieldGate(decoders, workers, ImageLimits(), Admission(Capacity("fields", 2, 1)))
 
 
 @pytest.fixture
 def detector(fake_triton, catalog, gate, workers):
-    network = Network(fake_triton, workers, batches_in_flight=3)
+    network = Network(TritonPace(fake_triton, PaceLimits(1000, 8)), workers, batches_in_flight=3)
     return Detector(catalog, gate, network, workers, TilingPolicy(640, 0.35, 0.215, 1000))

@@ -13,6 +13,7 @@ from hemaserve.geometry import Box
 from services.detector.network import Network
 from services.detector.tiling import TilingPolicy, merge, plan
 from services.runtime.remote import Deadline
+from services.triton.pace import PaceLimits, TritonPace
 
 POLICY = TilingPolicy(640, 0.35, 0.215, 1000)
 THRESHOLDS = {Kind.WBC: 0.3, Kind.RBC: 0.4, Kind.PLATELET: 0.5}
@@ -29,7 +30,7 @@ async def model(catalog):
 
 @pytest.fixture
 def network(fake_triton, workers):
-    return Network(fake_triton, workers, batches_in_flight=3)
+    return Network(TritonPace(fake_triton, PaceLimits(1000, 8)), workers, batches_in_flight=3)
 
 
 async def test_pieces_go_in_batches_of_the_models_size_a_few_at_a_time(network, fake_triton, model, draw):

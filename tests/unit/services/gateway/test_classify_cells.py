@@ -58,7 +58,7 @@ async def test_a_bad_cell_has_its_own_error_and_harms_no_other(world):
     assert errors["text"].message.startswith("cells[1].image: not an image")
     assert errors["empty"].message.startswith("cells[2].image: no bytes")
     assert errors["outside"].message.startswith("cells[4].box: centre at 55, 7 px")
-    assert errors["nan"].message.startswith("cells[5].box:")
+    assert errors["nan"].message.startswith("cells[5].box.x0_px:")
 
 
 async def test_a_crop_is_cut_by_the_function_that_training_uses(world):
@@ -125,7 +125,7 @@ async def test_a_request_may_choose_its_model(world):
 async def test_what_concerns_the_whole_request_ends_the_stream(world):
     cell = located(flat(SEGMENTED))
     code, message = await refused(world, gateway_pb2.ClassifyCellsRequest(cells=[cell] * 257))
-    assert (code, message) == (grpc.StatusCode.INVALID_ARGUMENT, "cells: 257; allowed: at most 256")
+    assert (code, message) == (grpc.StatusCode.INVALID_ARGUMENT, "cells: 257 entries; allowed: at most 256")
     long_id = located(flat(SEGMENTED), "x" * 129)
     code, message = await refused(world, gateway_pb2.ClassifyCellsRequest(cells=[cell, long_id]))
     assert (code, message.partition(":")[0]) == (grpc.StatusCode.INVALID_ARGUMENT, "cells[1].cell_id")

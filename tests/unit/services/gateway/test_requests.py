@@ -175,7 +175,7 @@ tallied = st.builds(
 )
 tallies = st.builds(
     FieldTally,
-    field_id=st.text(min_size=1, max_size=128),
+    field_id=st.text(st.characters(exclude_categories=("C", "Zl", "Zp")), min_size=1, max_size=128),
     sequence=st.integers(0, 2**64 - 1),
     cells=st.lists(tallied, max_size=5).map(tuple),
     failed=st.booleans(),

@@ -26,6 +26,8 @@ def test_an_invalid_argument_survives_the_way_to_a_status_and_back(field: str, v
     [
         (errors.NotFound("no such model"), code_pb2.NOT_FOUND),
         (errors.FailedPrecondition("open first"), code_pb2.FAILED_PRECONDITION),
+        (errors.Unauthenticated("who?"), code_pb2.UNAUTHENTICATED),
+        (errors.PermissionDenied("not you"), code_pb2.PERMISSION_DENIED),
         (errors.ResourceExhausted("full", retry_after_s=2.5), code_pb2.RESOURCE_EXHAUSTED),
         (errors.Unavailable("gone", retry_after_s=0.25), code_pb2.UNAVAILABLE),
         (errors.DeadlineExceeded("late"), code_pb2.DEADLINE_EXCEEDED),
@@ -72,7 +74,9 @@ def test_codes_are_those_of_grpc():
     [
         # What grpc.aio makes of a write that meets the call's end: nobody knows why it ended.
         (grpc.StatusCode.INTERNAL, "Internal error from Core", errors.Unavailable),
-        (grpc.StatusCode.INTERNAL, "a defect", errors.Internal),
+        # What gRPC says itself: a service of ours would give a reason.
+        (grpc.StatusCode.INTERNAL, "Received RST_STREAM with error code 2", errors.Unavailable),
+        (grpc.StatusCode.UNKNOWN, "Stream removed (Failed parsing HTTP/2)", errors.Unavailable),
         (grpc.StatusCode.UNAVAILABLE, "connect to 10.1.2.3 failed", errors.Unavailable),
         (grpc.StatusCode.DEADLINE_EXCEEDED, "", errors.DeadlineExceeded),
         (grpc.StatusCode.RESOURCE_EXHAUSTED, "", errors.ResourceExhausted),

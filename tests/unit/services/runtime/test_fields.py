@@ -9,17 +9,20 @@ import pytest
 from PIL import Image
 
 from hemaserve.errors import DeadlineExceeded, InvalidArgument, ResourceExhausted
-from hemaserve.imaging import ImageLimits
+from hemaserve.image_files.facts import ImageLimits
+from services.runtime.admission import Admission, Capacity
+from services.runtime.decoders import Decoders
 from services.runtime.fields import FieldGate
 from services.runtime.remote import Deadline
 from services.runtime.workers import Workers
 
 
 @pytest.fixture
-def gate():
-    workers = Workers(2)
-    yield FieldGate(workers, ImageLimits(max_side_px=4096), at_once=2, waiting=1)
+async def gate():
+    workers, decoders = Workers(2), Decoders(1)
+    yield FieldGate(decoders, workers, ImageLimits(max_side_px=4096), Admission(Capacity("fields", 2, 1)))
     workers.close()
+    await decoders.close()
 
 
 def png(width=32, height=24):

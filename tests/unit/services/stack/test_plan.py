@@ -5,13 +5,15 @@ import json
 import pytest
 from pydantic_settings import CliApp
 
+from hemaserve.access import Access, to_text
 from hemaserve.cli.options import StackProfile
 from services.classifier.settings import ClassifierSettings
 from services.detector.settings import DetectorSettings
 from services.gateway.settings import GatewaySettings
+from services.stack.access import check_access
 from services.stack.plan import plan
 from services.stack.profiles import PROFILES, SERVICES, TRITON, ProfileName
-from services.stack.requirements import model_repository
+from services.stack.requirements import CannotRun, model_repository
 from services.stack.settings import StackSettings
 from services.triton.settings import TritonSettings, split_names
 
@@ -158,3 +160,33 @@ def test_replicas_have_addresses_of_their_own_and_know_all_of_those_whom_they_ca
 def test_gateways_at_a_name_cannot_be_told_apart():
     with pytest.raises(ValueError, match="IP"):
         StackSettings(address="localhost:50099", replicas=2)
+
+
+def test_a_secured_stack_tells_its_gateways_who_may_call_and_divides_the_quotas(tmp_path):
+    settings = StackSettings(access=tmp_path / "access.json", log_dir=tmp_path / "logs", replicas=2)
+    gateways = [found for process in plan(settings) if (found := told([process], "gateway"))]
+    assert len(gateways) == 2
+    for gateway in gateways:
+        assert gateway["ACCESS"] == str(tmp_path / "access.json")
+        assert gateway["AUDIT_LOG"] == str(tmp_path / "logs" / "audit.jsonl")
+        assert float(gateway["QUOTA_SHARE"]) == 0.5
+    assert "ACCESS" not in told(plan(StackSettings()), "gateway")
+
+
+def test_a_stack_whose_access_file_is_of_no_use_does_not_start(tmp_path):
+    path = tmp_path / "access.json"
+    with pytest.raises(CannotRun, match="hemaserve keys add"):
+        check_access(StackSettings(access=path))
+    path.write_text("{}")
+    with pytest.raises(CannotRun, match="format"):
+        check_access(StackSettings(access=path))
+    path.write_text(to_text(Access()))
+    check_access(StackSettings(access=path))
+
+
+def test_a_stack_that_strangers_can_reach_asks_who_calls(tmp_path):
+    open_to_all = {"address": "0.0.0.0:50051", "tls": tmp_path, "client_certificates": False}
+    with pytest.raises(CannotRun, match="anybody could call"):
+        check_access(StackSettings(**open_to_all))
+    check_access(StackSettings(**open_to_all | {"client_certificates": True}))
+    check_access(StackSettings(**open_to_all | {"address": "127.0.0.1:50051"}))

@@ -18,6 +18,7 @@ from services.triton.errors import domain_error
         ("StatusCode.NOT_FOUND", "Request for unknown model: 'x' is not found", errors.NotFound),
         ("StatusCode.INTERNAL", "Stub process 'vit_0_1' is not healthy.", errors.Unavailable),
         ("StatusCode.CANCELLED", "cancelled", errors.Unavailable),
+        ("StatusCode.UNKNOWN", "Stream removed (Failed parsing HTTP/2)", errors.Unavailable),
         ("StatusCode.INVALID_ARGUMENT", "unexpected shape for input 'crops'", errors.Internal),
         ("StatusCode.INTERNAL", "Exception in /home/me/model.py", errors.Internal),
         ("", "", errors.Internal),

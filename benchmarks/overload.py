@@ -1,0 +1,355 @@
+"""What becomes of a stack that is asked for several times what it can do. `python -m benchmarks.overload`
+
+Starts a stack (or takes --address of one on this machine), and asks it to analyse generated fields: first as fast as it
+answers (closed loop), which gives its peak; then STAT fields alone, one after another; then at --times its peak (open
+loop: nothing waits for an answer before asking again), with STAT, routine and batch calls of several clients and a
+deadline each. All load comes from a process of its own, whose time on the processors is reported too.
+
+What is reported: goodput (fields answered before their deadline, a second) under overload against its peak; the share
+of accepted calls that kept their deadline; how long STAT takes against when it is alone, in full and in batches; how
+resident memory moved; and what refusing a call costs in processor time against serving one. A refusal's time is what
+the gateway spends beyond what it spends on the calls that it serves, as measured at the peak.
+"""
+
+import argparse
+import asyncio
+import json
+import multiprocessing
+import os
+import random
+import statistics
+import sys
+import tempfile
+import time
+from collections import Counter
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+
+from benchmarks.footprint import PROFILES, stack
+from benchmarks.machine import cpu
+
+MIX: Final = {"stat": 0.02, "routine": 0.49, "batch": 0.49}
+"""Shares of the calls under overload. STAT is rare, as it is in a laboratory: it is nobody's flood."""
+
+CLIENTS: Final = 4
+"""Connections under overload. Without credentials, clients are told apart by their addresses, here one."""
+
+OK, REFUSED, LATE, FAILED = "ok", "refused", "late", "failed"
+MIB: Final = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call: its priority, what became of it, and how long that took."""
+
+    priority: str
+    outcome: str
+    seconds: float
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--address", help="gateway of a stack that runs on this machine; else one is started")
+    parser.add_argument("--ready-file", type=Path, help="the ready file of that stack, to find its processes")
+    parser.add_argument("--profile", choices=PROFILES, default="default", help="of the stack that is started")
+    parser.add_argument("--times", type=float, default=5.0, help="load, in peaks")
+    parser.add_argument("--warm-up-s", type=float, default=5.0, help="seconds of load before anything counts")
+    parser.add_argument("--peak-s", type=float, default=12.0, help="seconds of closed-loop load")
+    parser.add_argument("--stat-s", type=float, default=8.0, help="seconds of STAT calls alone")
+    parser.add_argument("--overload-s", type=float, default=25.0, help="seconds of overload")
+    parser.add_argument("--deadline-s", type=float, default=3.0, help="deadline of every call")
+    parser.add_argument(
+        "--at-once",
+        type=int,
+        default=6,
+        help="calls in progress in the closed loop; as many as give the peak",
+    )
+    parser.add_argument(
+        "--batch-ms", type=float, default=200.0, help="the services' max_batch_ms, to compare with"
+    )
+    parser.add_argument("--json", type=Path, metavar="PATH", help="write the figures here")
+    arguments = parser.parse_args()
+    with _stack(arguments) as state:
+        figures = measure(state, arguments)
+    print(json.dumps(figures, indent=2))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+@contextmanager
+def _stack(arguments: argparse.Namespace) -> Any:
+    if arguments.address:
+        state = json.loads(arguments.ready_file.read_text()) if arguments.ready_file else {"services": {}}
+        yield state | {"address": arguments.address}
+        return
+    with tempfile.TemporaryDirectory() as folder, stack(Path(folder), arguments.profile) as state:
+        yield state
+
+
+def measure(state: dict[str, Any], arguments: argparse.Namespace) -> dict[str, Any]:
+    """All phases, one after the other, on one stack."""
+    plan = _Plan(state["address"], arguments.deadline_s)
+    _load(_closed_loop, plan, arguments.warm_up_s, arguments.at_once)
+    peaks = [_watched(state, _closed_loop, plan, arguments.peak_s, arguments.at_once)]
+    alone = _watched(state, _stat_alone, plan, arguments.stat_s, 1)
+    rate = arguments.times * peaks[0].goodput
+    # Memory that only overload needs is taken in its first seconds; what counts is that it does not go on.
+    _load(_open_loop, plan, arguments.warm_up_s, rate)
+    overload = _watched(state, _open_loop, plan, arguments.overload_s, rate)
+    # Other work on the machine changes what the peak is: it is looked for on both sides of the overload.
+    peaks.append(_watched(state, _closed_loop, plan, arguments.peak_s, arguments.at_once))
+    peak = peaks[0]
+    peak_goodput = statistics.mean(phase.goodput for phase in peaks)
+    outcomes = Counter(call.outcome for call in overload.calls)
+    accepted = len(overload.calls) - outcomes[REFUSED]
+    return {
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": {"cpu": cpu(), "cores": psutil.cpu_count(), "load_before": os.getloadavg()[0]},
+        "profile": arguments.profile,
+        "asked": {
+            "times_peak": round(rate / peak_goodput, 2),
+            "deadline_s": arguments.deadline_s,
+            "mix": MIX,
+        },
+        "peak_goodput": round(peak_goodput, 2),
+        "peaks": [round(phase.goodput, 2) for phase in peaks],
+        "overload_goodput": round(overload.goodput, 2),
+        "goodput_share": round(overload.goodput / peak_goodput, 3),
+        "outcomes": dict(outcomes),
+        "outcomes_by_priority": {
+            priority: dict(Counter(call.outcome for call in overload.calls if call.priority == priority))
+            for priority in MIX
+        },
+        "accepted_in_time_share": round(outcomes[OK] / accepted, 4) if accepted else None,
+        "stat_ms": {
+            "alone": _percentiles(alone, "stat"),
+            "overload": _percentiles(overload, "stat"),
+            "largest_batch": arguments.batch_ms,
+        },
+        "refusal": _refusal(peak, overload),
+        "memory_mib": overload.memory,
+        "phases": {
+            name: {"seconds": round(phase.seconds, 1), "calls": len(phase.calls), "cpu_s": phase.cpu_s}
+            for name, phase in (("peak", peak), ("stat alone", alone), ("overload", overload))
+        },
+    }
+
+
+def _percentiles(phase: "_Phase", priority: str) -> dict[str, float | int]:
+    times = sorted(
+        1000 * call.seconds for call in phase.calls if (call.priority, call.outcome) == (priority, OK)
+    )
+    if len(times) < 2:
+        return {"calls": len(times)}
+    cuts = statistics.quantiles(times, n=100, method="inclusive")
+    return {"calls": len(times), "p50": round(cuts[49], 1), "p99": round(cuts[98], 1)}
+
+
+def _refusal(peak: "_Phase", overload: "_Phase") -> dict[str, float | None]:
+    """Processor milliseconds of the services for a call that is served, and for one that is refused."""
+    served = sum(call.outcome == OK for call in peak.calls)
+    if not served or "gateway" not in peak.cpu_s:
+        return {"served_ms": None, "refused_ms": None, "share": None}
+    ours = [name for name in peak.cpu_s if name != "load"]
+    served_ms = 1000 * sum(peak.cpu_s[name] for name in ours) / served
+    outcomes = Counter(call.outcome for call in overload.calls)
+    begun = len(overload.calls) - outcomes[REFUSED]
+    at_door_ms = 1000 * overload.cpu_s["gateway"] - begun * 1000 * peak.cpu_s["gateway"] / served
+    refused_ms = max(0.0, at_door_ms) / max(1, outcomes[REFUSED])
+    return {
+        "served_ms": round(served_ms, 2),
+        "refused_ms": round(refused_ms, 3),
+        "share": round(refused_ms / served_ms, 4),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    address: str
+    deadline_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Phase:
+    """One phase of load and what the processes did meanwhile.
+
+    Attributes:
+        cpu_s: processor seconds of each service, of Triton with its networks, and of the load itself.
+        memory: resident MiB of each, before, after, and by how much it grew a minute in the second half.
+    """
+
+    seconds: float
+    calls: list[Call]
+    cpu_s: dict[str, float]
+    memory: dict[str, dict[str, float]]
+
+    @property
+    def goodput(self) -> float:
+        return sum(call.outcome == OK for call in self.calls) / self.seconds
+
+
+def _watched(state: dict[str, Any], load: Any, plan: _Plan, seconds: float, how_much: float) -> _Phase:
+    groups = _groups(state)
+    cpu_before = {name: _cpu_s(group) for name, group in groups.items()}
+    looks: list[tuple[float, dict[str, float]]] = []
+
+    def look() -> None:
+        looks.append((time.monotonic(), {name: _rss_mib(group) for name, group in groups.items()}))
+
+    calls, load_cpu_s, took_s = _load(load, plan, seconds, how_much, meanwhile=look)
+    cpu_s = {name: round(_cpu_s(group) - cpu_before[name], 2) for name, group in groups.items()}
+    memory = {}
+    half = [each for each in looks if each[0] >= (looks[0][0] + looks[-1][0]) / 2]
+    for name in groups:
+        slope = 0.0
+        if len(half) > 2:
+            slope = statistics.linear_regression([at for at, _ in half], [rss[name] for _, rss in half]).slope
+        first, last = looks[0][1][name], looks[-1][1][name]
+        memory[name] = {"before": round(first), "after": round(last), "growth_a_minute": round(60 * slope, 1)}
+    return _Phase(took_s, calls, cpu_s | {"load": round(load_cpu_s, 2)}, memory)
+
+
+def _load(
+    load: Any, plan: _Plan, seconds: float, how_much: float, *, meanwhile: Any = lambda: None
+) -> tuple[list[Call], float, float]:
+    """Run a kind of load in a process of its own; its calls, its processor seconds, and how long calls were begun."""
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_loading, args=(load, plan, seconds, how_much, sender))
+    process.start()
+    sender.close()
+    try:
+        while not receiver.poll(0.5):
+            if not process.is_alive() and not receiver.poll():
+                sys.exit("the load generator died")
+            meanwhile()
+        rows, cpu_s, took_s = receiver.recv()
+        process.join()
+    finally:
+        process.kill()
+    return [Call(**row) for row in rows], cpu_s, took_s
+
+
+def _loading(load: Any, plan: _Plan, seconds: float, how_much: float, sender: Any) -> None:
+    images = _images()
+    before, began = time.process_time(), time.monotonic()
+    calls = asyncio.run(load(plan, seconds, how_much, images))
+    took_s = min(time.monotonic() - began, seconds)
+    sender.send(([asdict(call) for call in calls], time.process_time() - before, took_s))
+
+
+def _images() -> list[bytes]:
+    from hemaserve import synthetic  # noqa: PLC0415 - in the load's process only
+
+    return [synthetic.encode_png(synthetic.generate_field(seed).image) for seed in range(12)]
+
+
+async def _closed_loop(plan: _Plan, seconds: float, at_once: float, images: list[bytes]) -> list[Call]:
+    calls: list[Call] = []
+    end = time.monotonic() + seconds
+
+    async def one_after_another(caller: "_Caller") -> None:
+        while time.monotonic() < end:
+            calls.append(await caller.ask("routine"))
+
+    async with _Caller(plan, images) as caller:
+        await asyncio.gather(*(one_after_another(caller) for _ in range(int(at_once))))
+    return calls
+
+
+async def _stat_alone(plan: _Plan, seconds: float, _: float, images: list[bytes]) -> list[Call]:
+    calls: list[Call] = []
+    end = time.monotonic() + seconds
+    async with _Caller(plan, images) as caller:
+        while time.monotonic() < end:
+            calls.append(await caller.ask("stat"))
+    return calls
+
+
+async def _open_loop(plan: _Plan, seconds: float, rate: float, images: list[bytes]) -> list[Call]:
+    chance = random.Random(1)
+    began = time.monotonic()
+    async with asyncio.TaskGroup() as group:
+        tasks = []
+        callers = [await _Caller(plan, images).__aenter__() for _ in range(CLIENTS)]
+        at = 0.0
+        while (at := at + chance.expovariate(rate)) < seconds:
+            await asyncio.sleep(max(0.0, began + at - time.monotonic()))
+            (priority,) = chance.choices(list(MIX), list(MIX.values()))
+            tasks.append(group.create_task(chance.choice(callers).ask(priority)))
+    for caller in callers:
+        await caller.__aexit__()
+    return [task.result() for task in tasks]
+
+
+class _Caller:
+    """A client without retries: what is refused counts as refused."""
+
+    def __init__(self, plan: _Plan, images: list[bytes]) -> None:
+        self._plan = plan
+        self._images = images
+        self._number = 0
+
+    async def __aenter__(self) -> "_Caller":
+        import grpc.aio  # noqa: PLC0415 - in the load's process only
+
+        from hemaserve.v1 import gateway_pb2_grpc  # noqa: PLC0415
+
+        # A connection each: channels of one process to one address share theirs otherwise.
+        self._channel = grpc.aio.insecure_channel(
+            self._plan.address, options=[("grpc.use_local_subchannel_pool", 1)]
+        )
+        self._stub = gateway_pb2_grpc.SmearServiceStub(self._channel)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._channel.close()
+
+    async def ask(self, priority: str) -> Call:
+        import grpc  # noqa: PLC0415
+
+        from hemaserve.v1 import gateway_pb2  # noqa: PLC0415
+
+        self._number += 1
+        request = gateway_pb2.AnalyzeFieldRequest(
+            field=gateway_pb2.Field(field_id="f", image=self._images[self._number % len(self._images)]),
+            priority=gateway_pb2.Priority.Value(f"PRIORITY_{priority.upper()}"),
+        )
+        began = time.monotonic()
+        try:
+            await self._stub.AnalyzeField(request, timeout=self._plan.deadline_s)
+            outcome = OK
+        except grpc.aio.AioRpcError as error:
+            outcome = {
+                grpc.StatusCode.RESOURCE_EXHAUSTED: REFUSED,
+                grpc.StatusCode.DEADLINE_EXCEEDED: LATE,
+            }.get(error.code(), f"{FAILED}: {error.code().name}")
+        return Call(priority, outcome, time.monotonic() - began)
+
+
+def _groups(state: dict[str, Any]) -> dict[str, list[psutil.Process]]:
+    """The stack's processes by what they are; networks count with Triton."""
+    groups: dict[str, list[psutil.Process]] = {}
+    for name, service in state["services"].items():
+        process = psutil.Process(service["pid"])
+        groups[name] = [process, *process.children(recursive=True)]
+    return groups
+
+
+def _cpu_s(group: list[psutil.Process]) -> float:
+    return float(sum(sum(process.cpu_times()[:2]) for process in group))
+
+
+def _rss_mib(group: list[psutil.Process]) -> float:
+    return float(sum(process.memory_info().rss for process in group) / MIB)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""What counts as growth."""
+
+import pytest
+
+from benchmarks.load import Tally
+from benchmarks.soak import Look, growth, report, slope
+
+MB = 10**6
+
+
+def looks(*, grows=0.0, handles=(), ends=False):
+    found = []
+    for number in range(50):
+        share = number / 49
+        held = {
+            "gateway": {
+                "pss": int(100 * MB * (1 + grows * share)),
+                "rss": 100 * MB,
+                "handles": 20,
+                "threads": 5,
+            }
+        }
+        if handles:
+            held["gateway"]["handles"] = handles[number * len(handles) // 50]
+        if not (ends and number == 49):
+            held["detector"] = {"pss": 50 * MB, "rss": 60 * MB, "handles": 10, "threads": 4}
+        found.append(Look(number * 2.0, held))
+    return found
+
+
+def test_growth_is_from_the_first_to_the_last_fifth():
+    assert growth([100] * 10 + [500] * 30 + [110] * 10) == pytest.approx(0.1)
+    assert growth([100.0, 900.0] + [100.0] * 48) == 0  # a peak is no growth
+
+
+def test_slope_is_that_of_the_whole_time():
+    assert slope([0, 1, 2, 3], [100, 110, 120, 130]) == pytest.approx(0.3)
+
+
+def test_an_even_soak_has_no_failures():
+    figures = report(looks(), Tally())
+    assert figures["failures"] == []
+    assert all(claim["holds"] for claim in figures["claims"])
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [{"grows": 0.05}, {"handles": (20, 30, 40, 50)}, {"ends": True}],
+    ids=["memory", "handles", "a process"],
+)
+def test_what_grows_or_goes_is_a_failure(bad):
+    figures = report(looks(**bad), Tally())
+    assert figures["failures"]
+    assert not all(claim["holds"] for claim in figures["claims"])
+
+
+@pytest.mark.parametrize("tally", [Tally(lost=1), Tally(mixed_up=1)])
+def test_a_bad_answer_is_a_failure(tally):
+    assert report(looks(), tally)["failures"]
