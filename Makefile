@@ -3,9 +3,12 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 STUBS := hemaserve/v1
+LOCK := $(BIN)/pip-compile --quiet --generate-hashes --constraint constraints.txt --strip-extras --no-config \
+  --no-annotate --no-header --no-emit-index-url --no-emit-trusted-host --no-emit-find-links
 .DEFAULT_GOAL := help
 
-.PHONY: help machine demo up test test-training lint format protos release-protos docs bench bench-crops bench-faults lock clean
+.PHONY: help machine demo up test test-training lint format protos release-protos docs bench bench-crops bench-faults lock \
+  check-locks sbom audit clean
 
 help: ## list what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -76,8 +79,21 @@ bench-faults: .venv/.dev ## break the stack at random and soak it, for 80 minute
 	$(BIN)/python -m benchmarks.soak --minutes 45 --json docs/reliability/soak.json
 	$(BIN)/python scripts/reliability.py
 
-lock: .venv/.dev ## after an upgrade: write the installed versions to constraints.txt
+lock: .venv/.dev ## after an upgrade: write the installed versions to constraints.txt and the images' locks
 	$(PIP) freeze --exclude-editable --exclude setuptools --exclude pip | sort -f > constraints.txt
+	$(LOCK) --extra services --output-file deploy/requirements/services.txt pyproject.toml
+	$(LOCK) --extra services --extra embedded --output-file deploy/requirements/triton.txt pyproject.toml
+
+check-locks: .venv/.dev ## ask the package index whether every locked package can be had with the hash that is locked
+	for lock in deploy/requirements/*.txt; do \
+	  $(PIP) download --quiet --require-hashes --no-deps --dest build/locked --requirement $$lock || exit 1; done
+
+sbom: .venv/.dev ## write what the images are made of, networks included, to dist/sbom (CycloneDX)
+	for lock in deploy/requirements/*.txt; do \
+	  $(BIN)/python scripts/sbom.py $$lock dist/sbom/$$(basename $$lock .txt).json || exit 1; done
+
+audit: .venv/.dev ## look up known vulnerabilities of the images' packages; AUDIT_ARGS="--database DIR" offline
+	$(BIN)/python scripts/audit.py $(AUDIT_ARGS)
 
 clean: ## remove what can be made again
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist out *.egg-info

@@ -40,7 +40,7 @@ _RETRY: Final = {
     "backoffMultiplier": 2,
 }
 # When most calls fail, retries only add to the trouble: below half of the tokens there are none. With one of two
-# replicas sick each failure stands beside two successes, its repetition's among them: that must not use up the budget.
+# replicas sick each failure stands beside two successes, its repetition's among them: that alone must not use it up.
 _BUDGET: Final = {"maxTokens": 20, "tokenRatio": 0.6}
 
 

@@ -78,7 +78,7 @@ class CropReader:
         """The crops that can be read, in their order and scaled to `size`, and by index why the others cannot."""
         batch = np.empty((len(crops), size, size, 3), np.uint8)
         # Scaling some hundred crops takes long enough to hold up the other streams.
-        errors, files = await asyncio.to_thread(_read_raw, crops, batch, self._limits)
+        errors, files = await asyncio.to_thread(read_raw, crops, batch, self._limits)
         at = 0
         parts = self._decoders.decode_each(
             [ImageFile(crops[index].data, f"{crops[index].field}.data") for index in files],
@@ -104,7 +104,7 @@ class CropReader:
         return np.asarray(batch[0])
 
 
-def _read_raw(
+def read_raw(
     crops: Sequence[EncodedCrop], batch: CropBatch, limits: CropLimits
 ) -> tuple[dict[int, InvalidArgument], list[int]]:
     """Fills in the crops that are raw; by index what is wrong with others, and the indices of those that are files."""

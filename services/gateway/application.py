@@ -45,12 +45,12 @@ class GatewayApplication:
 
     def __init__(self, settings: GatewaySettings, decoders: Decoders | None = None) -> None:
         """Needs a running event loop. Connects when the first call is made."""
-        self._detectors = _checks(settings.detector_address)
-        self._classifiers = _checks(settings.classifier_address)
         self._settings = settings
         self._access: Access | None = None
         self._to_detector = _open(settings.detector_address, settings)
         self._to_classifier = _open(settings.classifier_address, settings)
+        self._detectors = _checks(settings.detector_address)
+        self._classifiers = _checks(settings.classifier_address)
         self._threads = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="images")
         detector, classifier = DetectorClient(self._to_detector), ClassifierClient(self._to_classifier)
         models = ModelDirectory(detector, classifier, max_age_s=settings.models_max_age_s)
@@ -62,16 +62,17 @@ class GatewayApplication:
         admission = AdmissionMetrics()
         for_stat = max(1, settings.streams_at_once // 4)
         self.metrics = admission.registry
+        fields, streams = settings.fields_at_once, settings.streams_at_once
+        self.fields = Admission(
+            Capacity("fields", fields + 1, settings.fields_waiting, kept_for_stat=1), admission
+        )
+        self.streams = Admission(
+            Capacity("streams", streams + for_stat, waiting=0, kept_for_stat=for_stat), admission
+        )
         self._servicer = SmearServicer(
             settings,
-            fields=Admission(
-                Capacity("fields", settings.fields_at_once + 1, settings.fields_waiting, kept_for_stat=1),
-                admission,
-            ),
-            streams=Admission(
-                Capacity("streams", settings.streams_at_once + for_stat, waiting=0, kept_for_stat=for_stat),
-                admission,
-            ),
+            fields=self.fields,
+            streams=self.streams,
             detector=detector,
             classifier=classifier,
             models=models,

@@ -44,9 +44,10 @@ class GatewaySettings(ServiceSettings):
     fields_in_flight: Annotated[int, Field(ge=1, le=64)] = 4
     """Fields of one smear that are held and analysed at one time; beyond it the stream is not read."""
 
-    fields_at_once: Annotated[int, Field(ge=1, le=256)] = 4
+    fields_at_once: Annotated[int, Field(ge=1, le=256)] = 3
     """Fields of all calls and streams, and requests with located cells, that are analysed at one time; others wait
-    for their turn. As many as keep the networks busy: more of them only make each one slower. One more is let in when
+    for their turn. As many as keep the networks busy (the default, two
+    cores): more of them only make each one slower, STAT among them. One more is let in when
     it is STAT."""
 
     fields_waiting: Annotated[int, Field(ge=0, le=4096)] = 32

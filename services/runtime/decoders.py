@@ -137,7 +137,7 @@ class Decoders:
             except _DecoderDied as died:
                 if len(packed.lengths) > 1:
                     # It is one of them that did it, and only that one shall pay.
-                    return await self._trip(files[:1], limits)
+                    return await self._trip(files[: len(files) // 2], limits)
                 return [refused.get(0) or _blamed(died, files[0].field, self._cpu_s)]
         return _in_place(files, refused, read)
 

@@ -42,7 +42,7 @@ def _guarded(handler: Handler) -> Handler:
         "request_deserializer": _lenient(handler.request_deserializer or bytes),
         "response_serializer": handler.response_serializer,
     }
-    checked: Callable[[Any], Any] = _all_sound if handler.request_streaming else sound
+    checked: Callable[[Any], Any] = _AllSound if handler.request_streaming else sound
     inner: Any
     if handler.response_streaming:
         inner = handler.stream_stream if handler.request_streaming else handler.unary_stream
@@ -91,6 +91,14 @@ def sound(request: Any) -> Any:
     return request
 
 
-async def _all_sound(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
-    async for request in requests:
-        yield sound(request)
+class _AllSound:
+    """The same for a stream; no generator, because that would hold each request until the next one comes."""
+
+    def __init__(self, requests: AsyncIterator[Any]) -> None:
+        self._requests = aiter(requests)
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self
+
+    async def __anext__(self) -> Any:
+        return sound(await anext(self._requests))

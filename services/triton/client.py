@@ -193,7 +193,7 @@ class TritonClient:
         priority: int,
         headers: Mapping[str, str] | None,
     ) -> dict[str, Array]:
-        receipts = await self._receipts_of(model)
+        receipts = await self._receipts_of(client, model, deadline)
         wanted = [*outputs, *(receipt_needs(receipts, inputs) - set(outputs))]
         left_s = deadline.remaining_s()
         timeout_s = None if math.isinf(left_s) else left_s
@@ -217,11 +217,12 @@ class TritonClient:
         check_receipts(model, receipts, inputs, arrays)
         return {name: arrays[name] for name in outputs}
 
-    async def _receipts_of(self, model: str) -> tuple[Receipt, ...]:
+    async def _receipts_of(self, client: Any, model: str, deadline: Deadline) -> tuple[Receipt, ...]:
         """The receipts that a model gives. Asked for once: all versions of a configuration that we write have them."""
         if model not in self._receipts:
+            timeout_s = min(CHECK_TIMEOUT_S, deadline.remaining_s())
             async with domain_errors("model_config", model):
-                found = await self._client.get_model_config(model, client_timeout=CHECK_TIMEOUT_S)
+                found = await client.get_model_config(model, client_timeout=timeout_s)
             self._receipts[model] = receipts_of(found.config)
         return self._receipts[model]
 

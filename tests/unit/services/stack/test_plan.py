@@ -137,31 +137,6 @@ def test_members_survive_their_way_through_the_environment():
     )
 
 
-@profiles
-def test_replicas_have_addresses_of_their_own_and_know_all_of_those_whom_they_call(profile):
-    processes = plan(StackSettings(address="127.0.0.1:50099", profile=profile, replicas=3))
-    parts = [part for process in processes for part in process.parts]
-    assert len({part.address for part in parts} | {part.metrics_address for part in parts}) == 2 * len(parts)
-    assert len({process.name for process in processes}) == len(processes)
-    by_name = {name: [part for part in parts if part.name == name] for name in CLASSES}
-    assert all([part.replica for part in each] == [1, 2, 3] for each in by_name.values())
-    assert by_name["gateway"][0].address == "127.0.0.1:50099"
-    known = {name: ",".join(part.address for part in each) for name, each in by_name.items()}
-    for process in processes:
-        for key, name in (
-            ("HEMASERVE_GATEWAY_DETECTOR_ADDRESS", "detector"),
-            ("HEMASERVE_GATEWAY_CLASSIFIER_ADDRESS", "classifier"),
-            ("HEMASERVE_DETECTOR_TRITON_ADDRESS", "triton"),
-            ("HEMASERVE_CLASSIFIER_TRITON_ADDRESS", "triton"),
-        ):
-            assert process.environment.get(key, known[name]) == known[name]
-
-
-def test_gateways_at_a_name_cannot_be_told_apart():
-    with pytest.raises(ValueError, match="IP"):
-        StackSettings(address="localhost:50099", replicas=2)
-
-
 def test_a_secured_stack_tells_its_gateways_who_may_call_and_divides_the_quotas(tmp_path):
     settings = StackSettings(access=tmp_path / "access.json", log_dir=tmp_path / "logs", replicas=2)
     gateways = [found for process in plan(settings) if (found := told([process], "gateway"))]
@@ -190,3 +165,28 @@ def test_a_stack_that_strangers_can_reach_asks_who_calls(tmp_path):
         check_access(StackSettings(**open_to_all))
     check_access(StackSettings(**open_to_all | {"client_certificates": True}))
     check_access(StackSettings(**open_to_all | {"address": "127.0.0.1:50051"}))
+
+
+@profiles
+def test_replicas_have_addresses_of_their_own_and_know_all_of_those_whom_they_call(profile):
+    processes = plan(StackSettings(address="127.0.0.1:50099", profile=profile, replicas=3))
+    parts = [part for process in processes for part in process.parts]
+    assert len({part.address for part in parts} | {part.metrics_address for part in parts}) == 2 * len(parts)
+    assert len({process.name for process in processes}) == len(processes)
+    by_name = {name: [part for part in parts if part.name == name] for name in CLASSES}
+    assert all([part.replica for part in each] == [1, 2, 3] for each in by_name.values())
+    assert by_name["gateway"][0].address == "127.0.0.1:50099"
+    known = {name: ",".join(part.address for part in each) for name, each in by_name.items()}
+    for process in processes:
+        for key, name in (
+            ("HEMASERVE_GATEWAY_DETECTOR_ADDRESS", "detector"),
+            ("HEMASERVE_GATEWAY_CLASSIFIER_ADDRESS", "classifier"),
+            ("HEMASERVE_DETECTOR_TRITON_ADDRESS", "triton"),
+            ("HEMASERVE_CLASSIFIER_TRITON_ADDRESS", "triton"),
+        ):
+            assert process.environment.get(key, known[name]) == known[name]
+
+
+def test_gateways_at_a_name_cannot_be_told_apart():
+    with pytest.raises(ValueError, match="IP"):
+        StackSettings(address="localhost:50099", replicas=2)

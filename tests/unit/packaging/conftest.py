@@ -1,0 +1,5 @@
+"""Imports the scripts under test."""
+
+from ..docs.conftest import script
+
+__all__ = ["script"]
