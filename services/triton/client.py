@@ -176,13 +176,12 @@ class TritonClient:
         try:
             return await repeat(attempt)
         except NotFound:
-            # A Triton that was started again has only what it loads by itself, and one that stops has nothing.
-            if await self._replicas.several():
-                self._load_soon(model)
-                return await repeat(attempt_where_ready, when=(Unavailable, NotFound))
-            if not self._loads.on_request or not await self._load_within(model, deadline):
+            # A Triton that was started again has only what it loads by itself, and one that stops has nothing. With
+            # no other replica it is for the caller to say what becomes of that.
+            if not await self._replicas.several():
                 raise
-            return await attempt()
+            self._load_soon(model)
+            return await repeat(attempt_where_ready, when=(Unavailable, NotFound))
 
     async def _infer(
         self,
@@ -292,13 +291,6 @@ class TritonClient:
                 networks that can be made and are not delivered.
         """
         return await self._loader.load(model)
-
-    async def _load_within(self, model: str, deadline: Deadline) -> bool:
-        left_s = deadline.remaining_s()
-        try:
-            return await asyncio.wait_for(self.load(model), None if math.isinf(left_s) else left_s)
-        except TimeoutError:
-            raise DeadlineExceeded("the deadline passed while the network was loaded") from None
 
     def _load_soon(self, model: str) -> None:
         if self._loads.on_request and self._loading is None:
