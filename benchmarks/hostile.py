@@ -1,9 +1,9 @@
 """What hostile files and requests do to a running stack: `python -m benchmarks.hostile --json FILE`.
 
 Starts a stack on a free port, sends the corpus by every way in, three times, with good fields between, and measures:
-how each was answered, what refusing costs in processor time against serving, and whether memory grew. Exits with 1 when an
-answer was none that it may be, a process died, or the services and their decoders grew by more than 5% from the second
-time to the third.
+how each was answered, what refusing costs in processor time against serving, and whether memory grew. Exits with 1
+when an answer was none that it may be, a process died, or the services and their decoders grew by more than 5% from
+the second time to the third.
 """
 
 import argparse
