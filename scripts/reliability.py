@@ -25,8 +25,8 @@ COMMANDS: Final = {
     "overload": "python -m benchmarks.overload --json docs/reliability/overload.json",
     "faults": "python -m benchmarks.faults --minutes 30 --json docs/reliability/faults.json",
     "soak": "python -m benchmarks.soak --minutes 45 --json docs/reliability/soak.json",
-    "hostile": "",
-    "fuzz": "",
+    "hostile": "python -m benchmarks.hostile --json docs/reliability/hostile.json",
+    "fuzz": "python -m benchmarks.fuzz TARGET --minutes 10 --json docs/reliability/fuzz.json",
 }
 """What is measured, in the page's order, and how."""
 
