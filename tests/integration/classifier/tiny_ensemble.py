@@ -1,5 +1,6 @@
 """A model repository of tiny classifiers, written by the code that exports the real ones."""
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +17,6 @@ from training.vote_graph import export_vote
 
 CROPS = CropSpec(96, 0.15)
 LEAVES = len(LEAF_TYPES)
-DIGEST = "a" * 64
 
 
 def calibration(members: Sequence[str]) -> dict[str, float]:
@@ -33,19 +33,27 @@ def calibration(members: Sequence[str]) -> dict[str, float]:
 def write_repository(folder: Path, members: Sequence[str]) -> None:
     """Networks named `members`, their vote and their ensemble, calibrated for every subset."""
     for seed, member in enumerate(members):
-        _write_network(folder / member / "1" / "model.onnx", seed)
+        path = folder / member / "1" / "model.onnx"
+        _write_network(path, seed)
         own = {**calibration([member]), "disagreement_limit": None}
         figures = ClassifierFigures(name=member, **own)
-        triton_config.write(network_spec(figures, f"A tiny {member}", DIGEST, CROPS, (1, 1)), folder / member)
+        triton_config.write(
+            network_spec(figures, f"A tiny {member}", sha256(path), CROPS, (1, 1)), folder / member
+        )
     subsets = {
         subset_name(subset): CalibrationFigures(**calibration(subset)) for subset in proper_subsets(members)
     }
     ensemble = Ensemble("ensemble", "vote", tuple(members))
     figures = ClassifierFigures(name=ensemble.name, subsets=subsets, **calibration(members))
-    export_vote(folder / ensemble.vote / "1" / "model.onnx", members, LEAVES, figures.temperature)
-    triton_config.write(vote_spec(figures, ensemble, DIGEST), folder / ensemble.vote)
-    triton_config.write(ensemble_spec(figures, ensemble, DIGEST, CROPS), folder / ensemble.name)
+    path = folder / ensemble.vote / "1" / "model.onnx"
+    export_vote(path, members, LEAVES, figures.temperature)
+    triton_config.write(vote_spec(figures, ensemble, sha256(path)), folder / ensemble.vote)
+    triton_config.write(ensemble_spec(figures, ensemble, sha256(path), CROPS), folder / ensemble.name)
     (folder / ensemble.name / "1").mkdir()
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _write_network(path: Path, seed: int) -> None:
