@@ -10,7 +10,8 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
 from services.triton.backends.onnxruntime.onnx_network import Options
-from services.triton.client import Array, ModelDescription
+from services.triton.client import Array
+from services.triton.descriptions import ModelDescription
 
 CONFIG = "embedded"
 TASK = "classification"

@@ -20,7 +20,8 @@ from services.classifier.models import (
     parse_vote,
 )
 from services.classifier.parameters import UnusableModelError
-from services.triton.client import ModelDescription, TritonClient
+from services.triton.client import TritonClient
+from services.triton.descriptions import ModelDescription
 
 _log = structlog.get_logger(__name__)
 

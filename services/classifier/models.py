@@ -17,7 +17,7 @@ from services.classifier.parameters import (
     square_side,
     validated,
 )
-from services.triton.client import ModelDescription
+from services.triton.descriptions import ModelDescription
 
 TASK = "classification"
 CROPS_INPUT = "crops"

@@ -6,7 +6,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from hemaserve.imaging import PREPROCESSING_VERSION
-from services.triton.client import ModelDescription
+from services.triton.descriptions import ModelDescription
 
 _Parameters = TypeVar("_Parameters", bound=BaseModel)
 

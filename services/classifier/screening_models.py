@@ -14,7 +14,7 @@ from services.classifier.parameters import (
     square_side,
     validated,
 )
-from services.triton.client import ModelDescription
+from services.triton.descriptions import ModelDescription
 
 PROBABILITIES_OUTPUT = "probabilities"
 

@@ -12,7 +12,8 @@ import structlog
 from hemaserve.cells import Kind
 from hemaserve.errors import FailedPrecondition, NotFound
 from hemaserve.imaging import PREPROCESSING_VERSION
-from services.triton.client import ModelDescription, TritonClient
+from services.triton.client import TritonClient
+from services.triton.descriptions import ModelDescription
 
 _log = structlog.get_logger(__name__)
 

@@ -8,19 +8,19 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
 import numpy.typing as npt
 import structlog
-from tritonclient.grpc import InferInput, InferRequestedOutput, model_config_pb2
+from tritonclient.grpc import InferInput, InferRequestedOutput
 from tritonclient.utils import np_to_triton_dtype
 
 from hemaserve.errors import DeadlineExceeded, DomainError, NotFound, Unavailable
 from services.runtime.remote import Deadline
 from services.runtime.repeating import RetryBudget, repeated
 from services.runtime.tasks import first_of
+from services.triton.descriptions import ModelDescription, ModelState, described
 from services.triton.errors import domain_errors
 from services.triton.loading import LoadPolicy, ModelLoader
 from services.triton.receipts import Receipt, receipts_of
@@ -34,65 +34,6 @@ _log = structlog.get_logger(__name__)
 
 CHECK_TIMEOUT_S = 5.0
 """For calls about models and readiness, which Triton answers from memory."""
-
-
-@dataclass(frozen=True, slots=True)
-class TensorDescription:
-    """One input or output of a model.
-
-    Attributes:
-        name: its name in requests.
-        dtype: Triton's name of the type, e.g. ``UINT8`` or ``FP32``.
-        dims: without the batch dim where the model batches; -1 for a dim that a request decides.
-    """
-
-    name: str
-    dtype: str
-    dims: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ModelDescription:
-    """What Triton knows of a loaded model.
-
-    Attributes:
-        name: its name in requests.
-        version: the version that a request without one gets (the highest that is loaded).
-        versions: all loaded versions, lowest first.
-        platform: e.g. ``ensemble`` or ``onnxruntime_onnx``.
-        backend: e.g. ``onnxruntime``; empty for an ensemble.
-        max_batch_size: most rows of one request; 0 where the model does not batch.
-        inputs: in the order of the configuration.
-        outputs: in the order of the configuration.
-        parameters: the configuration's free parameters: labels, thresholds, digests.
-    """
-
-    name: str
-    version: str
-    versions: tuple[str, ...]
-    platform: str
-    backend: str
-    max_batch_size: int
-    inputs: tuple[TensorDescription, ...]
-    outputs: tuple[TensorDescription, ...]
-    parameters: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class ModelState:
-    """One entry of Triton's repository index.
-
-    Attributes:
-        name: the model's name.
-        version: a version; empty for a model that was never loaded.
-        ready: whether it answers requests.
-        reason: why not, in Triton's words: for logs, not for callers.
-    """
-
-    name: str
-    version: str
-    ready: bool
-    reason: str = ""
 
 
 class TritonClient:
@@ -246,18 +187,7 @@ class TritonClient:
             config = (await self._client.get_model_config(model, client_timeout=timeout_s)).config
             left_s = max(0.001, deadline - time.monotonic())
             metadata = await self._client.get_model_metadata(model, client_timeout=left_s)
-        versions = tuple(sorted(metadata.versions, key=int))
-        return ModelDescription(
-            name=config.name,
-            version=versions[-1] if versions else "",
-            versions=versions,
-            platform=config.platform,
-            backend=config.backend,
-            max_batch_size=config.max_batch_size,
-            inputs=tuple(_tensor(entry) for entry in config.input),
-            outputs=tuple(_tensor(entry) for entry in config.output),
-            parameters={key: value.string_value for key, value in config.parameters.items()},
-        )
+        return described(config, metadata.versions)
 
     async def model_states(self, timeout_s: float = CHECK_TIMEOUT_S) -> list[ModelState]:
         """Every model and version of the repository, loaded or not, in order of name and version.
@@ -329,8 +259,3 @@ def _input(name: str, array: Array) -> InferInput:
     tensor = InferInput(name, list(array.shape), np_to_triton_dtype(array.dtype))
     tensor.set_data_from_numpy(array)
     return tensor
-
-
-def _tensor(entry: Any) -> TensorDescription:
-    data_type = model_config_pb2.DataType.Name(entry.data_type).removeprefix("TYPE_")
-    return TensorDescription(entry.name, data_type, tuple(entry.dims))

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from hemaserve.errors import DeadlineExceeded, Internal, NotFound, ResourceExhausted, Unavailable
-from services.triton.client import ModelDescription, TensorDescription, TritonClient
+from services.triton.client import TritonClient
+from services.triton.descriptions import ModelDescription, TensorDescription
 from services.triton.embedded import EmbeddedTriton
 from services.triton.verify import file_digest
 

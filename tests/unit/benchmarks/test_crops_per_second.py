@@ -13,7 +13,7 @@ from benchmarks.crops_per_second import (
     file_sizes,
     named_classifiers,
 )
-from services.triton.client import ModelDescription, TensorDescription
+from services.triton.descriptions import ModelDescription, TensorDescription
 
 CONFIG = """
 name: "{name}"

@@ -5,7 +5,7 @@ import pytest
 from hemaserve.cells import LEAF_TYPES
 from services.classifier.decision import Thresholds
 from services.classifier.models import Vote, parse_model, parse_vote
-from services.triton.client import ModelDescription, TensorDescription
+from services.triton.descriptions import ModelDescription, TensorDescription
 from training.classifier_specs import CropSpec, ensemble_spec, network_spec, vote_spec
 from training.ensemble import ENSEMBLES, Ensemble, proper_subsets, subset_name
 from training.results import CalibrationFigures, ClassifierFigures

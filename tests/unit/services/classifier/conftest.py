@@ -11,7 +11,7 @@ from hemaserve.cells import LEAF_TYPES
 from hemaserve.errors import DomainError, NotFound, Unavailable
 from services.classifier.catalogue import ModelCatalogue
 from services.classifier.ensemble import Networks
-from services.triton.client import ModelDescription, TensorDescription
+from services.triton.descriptions import ModelDescription, TensorDescription
 from services.triton.pace import PaceLimits, TritonPace
 
 SIZE = 96

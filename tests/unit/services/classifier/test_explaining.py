@@ -19,7 +19,7 @@ from services.classifier.settings import ClassifierSettings
 from services.runtime.remote import open_channel
 from services.runtime.server import running
 from services.runtime.translate import type_from_proto, type_to_proto
-from services.triton.client import TensorDescription
+from services.triton.descriptions import TensorDescription
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from hemaserve.cells import LEAF_TYPES
 from services.classifier.decision import Thresholds
 from services.classifier.models import Vote, is_classification, is_vote, parse_model, parse_vote
 from services.classifier.parameters import UnusableModelError
-from services.triton.client import TensorDescription
+from services.triton.descriptions import TensorDescription
 
 
 def test_a_network_says_what_it_is(triton):

@@ -22,7 +22,7 @@ from services.classifier.screening_models import ScreenTask, parse_screening_mod
 from services.classifier.settings import ClassifierSettings
 from services.runtime.remote import open_channel
 from services.runtime.server import running
-from services.triton.client import ModelDescription, TensorDescription
+from services.triton.descriptions import ModelDescription, TensorDescription
 
 SETTINGS = ClassifierSettings(
     listen="127.0.0.1:0", metrics_listen="127.0.0.1:0", health_interval_s=0.05, requests_in_flight=3

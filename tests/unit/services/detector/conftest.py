@@ -18,7 +18,7 @@ from services.runtime.admission import Admission, Capacity
 from services.runtime.decoders import Decoders
 from services.runtime.fields import FieldGate
 from services.runtime.workers import Workers
-from services.triton.client import ModelDescription, TensorDescription
+from services.triton.descriptions import ModelDescription, TensorDescription
 from services.triton.pace import PaceLimits, TritonPace
 
 COLOURS = {Kind.WBC: (120, 0, 160), Kind.RBC: (230, 60, 60), Kind.PLATELET: (0, 90, 200)}
