@@ -86,7 +86,8 @@ def fits(order, error):
         case Fate.EXPIRED:
             if isinstance(error, DeadlineExceeded) or is_broken(error):
                 return True
-            return error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+            # Or it was refused when it came, because it would have been late.
+            return error.code() in (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED)
         case Fate.POISONED:
             return isinstance(error, Internal) or error.code() is grpc.StatusCode.INTERNAL
     return False
