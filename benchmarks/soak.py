@@ -4,6 +4,7 @@ Starts a stack, learns what it says of generated fields and cells, and sends the
 and single cells through the real client, every answer checked. It is warmed up at several times the load, so that each
 buffer has been as large as it will ever be, and is then looked at every few seconds under an even load that leaves the
 machine room. Memory is PSS, which divides shared pages among those who share them, of all the stack's processes.
+Whoever else shares them, such as another stack, makes it jump by coming and going: leave the machine alone meanwhile.
 
 Growth is told from the median of the first fifth of the looks after the warm-up to the median of the last fifth, and
 once more as the slope of a line through all of them. Exit status 1 when memory grew by 2% or more, when a process holds
