@@ -23,7 +23,7 @@ import numpy as np
 import PIL
 import structlog
 
-import hemaserve
+from hemaserve import decoding
 from hemaserve.errors import InvalidArgument
 from hemaserve.image_files.checks import check_file
 from hemaserve.image_files.facts import DAMAGED, TOO_COSTLY, ImageLimits
@@ -344,4 +344,6 @@ def _unpacked(reply: bytes, descriptor: int) -> list[Outcome]:
 @cache
 def _paths() -> list[str]:
     """Where a process finds what it needs, which it cannot know without our own start-up."""
-    return list(dict.fromkeys(str(Path(package.__path__[0]).parent) for package in (hemaserve, PIL)))
+    # By a module: a folder of the same name in the working directory may stand before an editable install.
+    modules = (Path(decoding.__file__).parents[1], Path(PIL.__file__).parents[1])
+    return list(dict.fromkeys(map(str, modules)))
