@@ -12,44 +12,25 @@ the gateway spends beyond what it spends on the calls that it serves, as measure
 """
 
 import argparse
-import asyncio
 import json
-import multiprocessing
 import os
-import random
 import statistics
-import sys
 import tempfile
 import time
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import psutil
 
+from benchmarks.call_load import MIX, OK, REFUSED, Call, Plan, closed_loop, generate, open_loop, stat_alone
 from benchmarks.claims import claim
-from benchmarks.footprint import PROFILES, stack
+from benchmarks.footprint import PROFILES, groups, stack
 from benchmarks.machine import facts
 
-MIX: Final = {"stat": 0.02, "routine": 0.49, "batch": 0.49}
-"""Shares of the calls under overload. STAT is rare, as it is in a laboratory: it is nobody's flood."""
-
-CLIENTS: Final = 4
-"""Connections under overload. Without credentials, clients are told apart by their addresses, here one."""
-
-OK, REFUSED, LATE, FAILED = "ok", "refused", "late", "failed"
 MIB: Final = 2**20
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One call: its priority, what became of it, and how long that took."""
-
-    priority: str
-    outcome: str
-    seconds: float
 
 
 def main() -> None:
@@ -80,7 +61,7 @@ def main() -> None:
     with _stack(arguments) as state:
         figures = measure(state, arguments)
     figures = {
-        "command": "python -m benchmarks.overload --json docs/reliability/overload.json",
+        "command": _command(arguments),
         **facts(),
         "load_before": load_before,
         "claims": claims(figures),
@@ -89,6 +70,13 @@ def main() -> None:
     print(json.dumps(figures, indent=2))
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+def _command(arguments: argparse.Namespace) -> str:
+    """How to measure the same once more."""
+    times = ("times", "warm_up_s", "peak_s", "stat_s", "overload_s", "deadline_s")
+    flags = (f"--{name.replace('_', '-')} {getattr(arguments, name):g}" for name in times)
+    return f"python -m benchmarks.overload --profile {arguments.profile} {' '.join(flags)}"
 
 
 @contextmanager
@@ -103,16 +91,16 @@ def _stack(arguments: argparse.Namespace) -> Any:
 
 def measure(state: dict[str, Any], arguments: argparse.Namespace) -> dict[str, Any]:
     """All phases, one after the other, on one stack."""
-    plan = _Plan(state["address"], arguments.deadline_s)
-    _load(_closed_loop, plan, arguments.warm_up_s, arguments.at_once)
-    peaks = [_watched(state, _closed_loop, plan, arguments.peak_s, arguments.at_once)]
-    alone = _watched(state, _stat_alone, plan, arguments.stat_s, 1)
+    plan = Plan(state["address"], arguments.deadline_s)
+    generate(closed_loop, plan, arguments.warm_up_s, arguments.at_once)
+    peaks = [_watched(state, closed_loop, plan, arguments.peak_s, arguments.at_once)]
+    alone = _watched(state, stat_alone, plan, arguments.stat_s, 1)
     rate = arguments.times * peaks[0].goodput
     # Memory that only overload needs is taken in its first seconds; what counts is that it does not go on.
-    _load(_open_loop, plan, arguments.warm_up_s, rate)
-    overload = _watched(state, _open_loop, plan, arguments.overload_s, rate)
+    generate(open_loop, plan, arguments.warm_up_s, rate)
+    overload = _watched(state, open_loop, plan, arguments.overload_s, rate)
     # Other work on the machine changes what the peak is: it is looked for on both sides, and the greater one counts.
-    peaks.append(_watched(state, _closed_loop, plan, arguments.peak_s, arguments.at_once))
+    peaks.append(_watched(state, closed_loop, plan, arguments.peak_s, arguments.at_once))
     peak = peaks[0]
     peak_goodput = max(phase.goodput for phase in peaks)
     outcomes = Counter(call.outcome for call in overload.calls)
@@ -216,12 +204,6 @@ def _refusal(peak: "_Phase", overload: "_Phase") -> dict[str, float | None]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Plan:
-    address: str
-    deadline_s: float
-
-
-@dataclass(frozen=True, slots=True)
 class _Phase:
     """One phase of load and what the processes did meanwhile.
 
@@ -240,152 +222,25 @@ class _Phase:
         return sum(call.outcome == OK for call in self.calls) / self.seconds
 
 
-def _watched(state: dict[str, Any], load: Any, plan: _Plan, seconds: float, how_much: float) -> _Phase:
-    groups = _groups(state)
-    cpu_before = {name: _cpu_s(group) for name, group in groups.items()}
+def _watched(state: dict[str, Any], load: Any, plan: Plan, seconds: float, how_much: float) -> _Phase:
+    found = groups(state) if "pid" in state else {}
+    cpu_before = {name: _cpu_s(group) for name, group in found.items()}
     looks: list[tuple[float, dict[str, float]]] = []
 
     def look() -> None:
-        looks.append((time.monotonic(), {name: _rss_mib(group) for name, group in groups.items()}))
+        looks.append((time.monotonic(), {name: _rss_mib(group) for name, group in found.items()}))
 
-    calls, load_cpu_s, took_s = _load(load, plan, seconds, how_much, meanwhile=look)
-    cpu_s = {name: round(_cpu_s(group) - cpu_before[name], 2) for name, group in groups.items()}
+    calls, load_cpu_s, took_s = generate(load, plan, seconds, how_much, meanwhile=look)
+    cpu_s = {name: round(_cpu_s(group) - cpu_before[name], 2) for name, group in found.items()}
     memory = {}
     half = [each for each in looks if each[0] >= (looks[0][0] + looks[-1][0]) / 2]
-    for name in groups:
+    for name in found:
         slope = 0.0
         if len(half) > 2:
             slope = statistics.linear_regression([at for at, _ in half], [rss[name] for _, rss in half]).slope
         first, last = looks[0][1][name], looks[-1][1][name]
         memory[name] = {"before": round(first), "after": round(last), "growth_a_minute": round(60 * slope, 1)}
     return _Phase(took_s, calls, cpu_s | {"load": round(load_cpu_s, 2)}, memory)
-
-
-def _load(
-    load: Any, plan: _Plan, seconds: float, how_much: float, *, meanwhile: Any = lambda: None
-) -> tuple[list[Call], float, float]:
-    """Run a kind of load in a process of its own; its calls, its processor seconds, and how long calls were begun."""
-    context = multiprocessing.get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_loading, args=(load, plan, seconds, how_much, sender))
-    process.start()
-    sender.close()
-    try:
-        while not receiver.poll(0.5):
-            if not process.is_alive() and not receiver.poll():
-                sys.exit("the load generator died")
-            meanwhile()
-        rows, cpu_s, took_s = receiver.recv()
-        process.join()
-    finally:
-        process.kill()
-    return [Call(**row) for row in rows], cpu_s, took_s
-
-
-def _loading(load: Any, plan: _Plan, seconds: float, how_much: float, sender: Any) -> None:
-    images = _images()
-    before, began = time.process_time(), time.monotonic()
-    calls = asyncio.run(load(plan, seconds, how_much, images))
-    took_s = min(time.monotonic() - began, seconds)
-    sender.send(([asdict(call) for call in calls], time.process_time() - before, took_s))
-
-
-def _images() -> list[bytes]:
-    from hemaserve import synthetic  # noqa: PLC0415 - in the load's process only
-
-    return [synthetic.encode_png(synthetic.generate_field(seed).image) for seed in range(12)]
-
-
-async def _closed_loop(plan: _Plan, seconds: float, at_once: float, images: list[bytes]) -> list[Call]:
-    calls: list[Call] = []
-    end = time.monotonic() + seconds
-
-    async def one_after_another(caller: "_Caller") -> None:
-        while time.monotonic() < end:
-            calls.append(await caller.ask("routine"))
-
-    async with _Caller(plan, images) as caller:
-        await asyncio.gather(*(one_after_another(caller) for _ in range(int(at_once))))
-    return calls
-
-
-async def _stat_alone(plan: _Plan, seconds: float, _: float, images: list[bytes]) -> list[Call]:
-    calls: list[Call] = []
-    end = time.monotonic() + seconds
-    async with _Caller(plan, images) as caller:
-        while time.monotonic() < end:
-            calls.append(await caller.ask("stat"))
-    return calls
-
-
-async def _open_loop(plan: _Plan, seconds: float, rate: float, images: list[bytes]) -> list[Call]:
-    chance = random.Random(1)
-    began = time.monotonic()
-    async with asyncio.TaskGroup() as group:
-        tasks = []
-        callers = [await _Caller(plan, images).__aenter__() for _ in range(CLIENTS)]
-        at = 0.0
-        while (at := at + chance.expovariate(rate)) < seconds:
-            await asyncio.sleep(max(0.0, began + at - time.monotonic()))
-            (priority,) = chance.choices(list(MIX), list(MIX.values()))
-            tasks.append(group.create_task(chance.choice(callers).ask(priority)))
-    for caller in callers:
-        await caller.__aexit__()
-    return [task.result() for task in tasks]
-
-
-class _Caller:
-    """A client without retries: what is refused counts as refused."""
-
-    def __init__(self, plan: _Plan, images: list[bytes]) -> None:
-        self._plan = plan
-        self._images = images
-        self._number = 0
-
-    async def __aenter__(self) -> "_Caller":
-        import grpc.aio  # noqa: PLC0415 - in the load's process only
-
-        from hemaserve.v1 import gateway_pb2_grpc  # noqa: PLC0415
-
-        # A connection each: channels of one process to one address share theirs otherwise.
-        self._channel = grpc.aio.insecure_channel(
-            self._plan.address, options=[("grpc.use_local_subchannel_pool", 1)]
-        )
-        self._stub = gateway_pb2_grpc.SmearServiceStub(self._channel)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._channel.close()
-
-    async def ask(self, priority: str) -> Call:
-        import grpc  # noqa: PLC0415
-
-        from hemaserve.v1 import gateway_pb2  # noqa: PLC0415
-
-        self._number += 1
-        request = gateway_pb2.AnalyzeFieldRequest(
-            field=gateway_pb2.Field(field_id="f", image=self._images[self._number % len(self._images)]),
-            priority=gateway_pb2.Priority.Value(f"PRIORITY_{priority.upper()}"),
-        )
-        began = time.monotonic()
-        try:
-            await self._stub.AnalyzeField(request, timeout=self._plan.deadline_s)
-            outcome = OK
-        except grpc.aio.AioRpcError as error:
-            outcome = {
-                grpc.StatusCode.RESOURCE_EXHAUSTED: REFUSED,
-                grpc.StatusCode.DEADLINE_EXCEEDED: LATE,
-            }.get(error.code(), f"{FAILED}: {error.code().name}")
-        return Call(priority, outcome, time.monotonic() - began)
-
-
-def _groups(state: dict[str, Any]) -> dict[str, list[psutil.Process]]:
-    """The stack's processes by what they are; networks count with Triton."""
-    groups: dict[str, list[psutil.Process]] = {}
-    for name, service in state["services"].items():
-        process = psutil.Process(service["pid"])
-        groups[name] = [process, *process.children(recursive=True)]
-    return groups
 
 
 def _cpu_s(group: list[psutil.Process]) -> float:

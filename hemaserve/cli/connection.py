@@ -16,6 +16,7 @@ from hemaserve.client import Client, tls_credentials
 
 _PANEL: Final = "TLS"
 _WHO: Final = "Who calls"
+_TLS_OPTIONS: Final = "--tls-ca / --tls-cert / --tls-key"
 
 TlsCa = Annotated[
     Path | None,
@@ -123,10 +124,10 @@ def _read(ca: Path | None, certificate: Path | None, key: Path | None) -> grpc.C
         return tls_credentials(ca=ca, certificate=certificate, key=key)
     except OSError as error:
         raise typer.BadParameter(
-            f"cannot read {error.filename}: {error.strerror}", param_hint=_hint()
+            f"cannot read {error.filename}: {error.strerror}", param_hint=_TLS_OPTIONS
         ) from None
     except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint=_hint()) from None
+        raise typer.BadParameter(str(error), param_hint=_TLS_OPTIONS) from None
 
 
 def _caller(api_key_file: Path | None, token_file: Path | None) -> dict[str, Any]:
@@ -151,7 +152,3 @@ def _text(path: Path) -> str:
     if not text or not text.isascii() or len(text.split()) != 1:
         raise typer.BadParameter(f"{path} holds no key or token", param_hint=_WHO)
     return text
-
-
-def _hint() -> str:
-    return "--tls-ca / --tls-cert / --tls-key"

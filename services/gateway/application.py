@@ -49,8 +49,8 @@ class GatewayApplication:
         self._access: Access | None = None
         self._to_detector = _open(settings.detector_address, settings)
         self._to_classifier = _open(settings.classifier_address, settings)
-        self._detectors = _checks(settings.detector_address)
-        self._classifiers = _checks(settings.classifier_address)
+        self._detector_checks = _checks(settings.detector_address)
+        self._classifier_checks = _checks(settings.classifier_address)
         self._threads = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="images")
         detector, classifier = DetectorClient(self._to_detector), ClassifierClient(self._to_classifier)
         models = ModelDirectory(detector, classifier, max_age_s=settings.models_max_age_s)
@@ -112,9 +112,9 @@ class GatewayApplication:
             Unavailable: one of them does not.
         """
         async with task_group() as group:
-            group.create_task(_check_serving(self._to_detector, self._detectors, _DETECTOR, "detector"))
+            group.create_task(_check_serving(self._to_detector, self._detector_checks, _DETECTOR, "detector"))
             group.create_task(
-                _check_serving(self._to_classifier, self._classifiers, _CLASSIFIER, "classifier")
+                _check_serving(self._to_classifier, self._classifier_checks, _CLASSIFIER, "classifier")
             )
 
     async def close(self) -> None:

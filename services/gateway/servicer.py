@@ -141,10 +141,8 @@ class SmearServicer(gateway_pb2_grpc.SmearServiceServicer):
         async def answer(request: gateway_pb2.ClassifyCellsRequest) -> gateway_pb2.ClassifyCellsResponse:
             enter_at_door(context, requests.priority(request.priority))
             cells = requests.located_cells(request, max_image_bytes=self._settings.max_image_bytes)
-            model, site_profile = (
-                requests.model_name(request.model),
-                requests.site_profile_name(request.site_profile),
-            )
+            model = requests.model_name(request.model)
+            site_profile = requests.site_profile_name(request.site_profile)
             async with self._fields.admitted(deadline=stream_deadline, patient=True):
                 named = await self._naming.name(
                     cells, model=model, site_profile=site_profile, deadline=self._deadline(context)

@@ -16,7 +16,7 @@ import structlog
 from tritonclient.grpc import InferInput, InferRequestedOutput
 from tritonclient.utils import np_to_triton_dtype
 
-from hemaserve.errors import DeadlineExceeded, DomainError, NotFound, Unavailable
+from hemaserve.errors import DeadlineExceeded, DomainError, Internal, NotFound, Unavailable
 from services.runtime.remote import Deadline
 from services.runtime.repeating import RetryBudget, repeated
 from services.runtime.tasks import first_of
@@ -103,14 +103,20 @@ class TritonClient:
             raise DeadlineExceeded("the deadline passed before the network was asked")
         deadline = Deadline(math.inf if timeout_s is None else timeout_s)
 
+        async def ask(client: Any) -> dict[str, Array]:
+            try:
+                with self._budget.told():
+                    return await self._infer(client, model, inputs, outputs, deadline, priority, headers)
+            except (Internal, NotFound, Unavailable):
+                # What answers next may be configured in another way: another version, or another Triton.
+                self._receipts.pop(model, None)
+                raise
+
         async def attempt() -> dict[str, Array]:
-            with self._budget.told():
-                return await self._infer(self._client, model, inputs, outputs, deadline, priority, headers)
+            return await ask(self._client)
 
         async def attempt_where_ready() -> dict[str, Array]:
-            one = await self._replicas.one_with(model, CHECK_TIMEOUT_S) or self._client
-            with self._budget.told():
-                return await self._infer(one, model, inputs, outputs, deadline, priority, headers)
+            return await ask(await self._replicas.one_with(model, CHECK_TIMEOUT_S) or self._client)
 
         # Not by gRPC: to it a full queue looks like a replica that is away.
         repeat = functools.partial(repeated, budgets=[self._budget], deadline=deadline)
@@ -160,7 +166,7 @@ class TritonClient:
         return {name: arrays[name] for name in outputs}
 
     async def _receipts_of(self, client: Any, model: str, deadline: Deadline) -> tuple[Receipt, ...]:
-        """The receipts that a model gives. Asked for once: all versions of a configuration that we write have them."""
+        """The receipts that a model gives: asked for once, and again after it failed."""
         if model not in self._receipts:
             timeout_s = min(CHECK_TIMEOUT_S, deadline.remaining_s())
             async with domain_errors("model_config", model):

@@ -78,10 +78,6 @@ class Allowance:
                 bucket.take(getattr(cost, unit), now)
         return wait_s
 
-    def is_full(self, now: float) -> bool:
-        """Whether nothing would be lost by forgetting it."""
-        return all(bucket.level(now) >= bucket.per_minute for bucket in self._buckets.values())
-
     def metadata(self, now: float) -> tuple[tuple[str, str], ...]:
         """What is left, as draft-ietf-httpapi-ratelimit-headers-10 writes it; nothing without a quota.
 

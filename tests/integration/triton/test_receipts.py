@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hemaserve.errors import Unavailable
+from hemaserve.errors import Internal, Unavailable
 from services.triton.client import TritonClient
-from services.triton.receipts import check
+from services.triton.receipts import Receipt, check
 from training import triton_config
 from training.triton_config import EnsembleStep, ModelSpec, TensorSpec
 
@@ -80,3 +80,14 @@ async def test_what_networks_say_is_no_receipt_for_anything_else(served):
     for receipt in receipts:
         with pytest.raises(Unavailable):
             check("both", [receipt], {"x": rows + 1}, {**answer, "one_y": answer["one_y"] + 1})
+
+
+async def test_receipts_are_asked_for_anew_when_what_answers_is_configured_in_another_way(served):
+    """As when a Triton with our backend is replaced by one without, or the other way round."""
+    rows = np.zeros((1, 4), np.float32)
+    async with TritonClient(served.grpc_address) as client:
+        client._receipts["one"] = (Receipt("said_nowhere", ("x",)),)
+        with pytest.raises(Internal):
+            await client.infer("one", {"x": rows}, ["y"], timeout_s=20)
+        assert (await client.infer("one", {"x": rows}, ["y"], timeout_s=20))["y"].tolist() == [[1.0] * 4]
+        assert client._receipts["one"] == (Receipt("received", ("x",)),)

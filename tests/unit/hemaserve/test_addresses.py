@@ -46,7 +46,7 @@ def test_a_name_stands_for_as_many_replicas_as_it_has_addresses():
         ("detector:http", "no port"),
         ("::1:50051", "neither a name nor an IP address"),
         ("a b:1", "neither a name nor an IP address"),
-        ("unix:/tmp/socket:1", "neither a name nor an IP address"),
+        ("unix:/run/socket:1", "neither a name nor an IP address"),
         ("dns:///:1", "has no port"),
         ("dns:///a,b:1", "neither a name nor an IP address"),
         ("one:1,two:2", "IP addresses of one version"),

@@ -58,7 +58,7 @@ def test_metadata_that_make_no_sense_are_taken_for_none(metadata, expected):
 
 @pytest.mark.parametrize(
     ("peer", "client"),
-    [("ipv4:127.0.0.1:5", "127.0.0.1"), ("ipv6:%5B::1%5D:5", "[::1]"), ("unix:/tmp/x", "unix"), ("", "")],
+    [("ipv4:127.0.0.1:5", "127.0.0.1"), ("ipv6:%5B::1%5D:5", "[::1]"), ("unix:/run/x", "unix"), ("", "")],
 )
 def test_at_the_door_a_stranger_is_its_machine(peer, client):
     enter_at_door(Context(peer), Priority.STAT)
