@@ -44,13 +44,13 @@ METHODS: Final[Mapping[Owner, tuple[str, ...]]] = MappingProxyType(
 )
 """Full names of the methods that each service answers."""
 
-_METHOD: Final = Label(
+METHOD: Final = Label(
     "method",
     "full name of the RPC's method, e.g. /hemaserve.v1.SmearService/AnalyzeField",
     tuple(method for methods in METHODS.values() for method in methods),
 )
 _CODE: Final = Label("code", "the canonical status code", tuple(code.name for code in grpc.StatusCode))
-_STAGE: Final = Label(
+STAGE: Final = Label(
     "stage",
     "the stage, see Spans",
     tuple(dict.fromkeys(stage for owner in EVERY for stage in stages_of(owner))),
@@ -239,14 +239,14 @@ def _histogram(
 BUILD_INFO: Final = _gauge("hemaserve_build_info", "1; the label tells the software.", EVERY, _SOFTWARE)
 READY: Final = _gauge("hemaserve_ready", "1 while the service says SERVING, otherwise 0.", EVERY)
 
-RPC_STARTED: Final = _counter("hemaserve_rpc_started", "RPCs begun.", EVERY, _METHOD)
-RPC_HANDLED: Final = _counter("hemaserve_rpc_handled", "RPCs ended, by status code.", EVERY, _METHOD, _CODE)
-RPC_IN_PROGRESS: Final = _gauge("hemaserve_rpc_in_progress", "RPCs in progress.", EVERY, _METHOD)
+RPC_STARTED: Final = _counter("hemaserve_rpc_started", "RPCs begun.", EVERY, METHOD)
+RPC_HANDLED: Final = _counter("hemaserve_rpc_handled", "RPCs ended, by status code.", EVERY, METHOD, _CODE)
+RPC_IN_PROGRESS: Final = _gauge("hemaserve_rpc_in_progress", "RPCs in progress.", EVERY, METHOD)
 RPC_DURATION: Final = _histogram(
     "hemaserve_rpc_duration_seconds",
     "Time from an RPC's start to its end; for streams, the whole stream.",
     EVERY,
-    _METHOD,
+    METHOD,
     buckets=LATENCY_BUCKETS_S,
 )
 
@@ -254,11 +254,11 @@ STAGE_DURATION: Final = _histogram(
     "hemaserve_stage_duration_seconds",
     "Time that one stage of the work on a request took, whether it came to its end or failed.",
     EVERY,
-    _STAGE,
+    STAGE,
     buckets=STAGE_BUCKETS_S,
 )
 STAGE_FAILED: Final = _counter(
-    "hemaserve_stage_failed", "Stages that ended in an error, cancelled ones left out.", EVERY, _STAGE
+    "hemaserve_stage_failed", "Stages that ended in an error, cancelled ones left out.", EVERY, STAGE
 )
 
 ADMISSION_SIZE: Final = _gauge(
