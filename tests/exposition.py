@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from services.runtime.foreign_signals import FOREIGN_METRICS
 from services.runtime.signal_kinds import OTHER, Metric, MetricKind, Needs, Owner
-from services.runtime.signals import FOREIGN_METRICS, METRICS
+from services.runtime.signals import METRICS
 
 OPENMETRICS = "application/openmetrics-text;version=1.0.0"
 

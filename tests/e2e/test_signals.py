@@ -8,11 +8,11 @@ import pytest
 
 from hemaserve import synthetic
 from hemaserve.v1 import gateway_pb2, gateway_pb2_grpc
+from services.runtime.foreign_signals import FOREIGN_METRICS
 from services.runtime.signal_kinds import EVERY, OTHER, Needs, Owner
 from services.runtime.signals import (
     ADMISSION_REFUSED,
     DEGRADED,
-    FOREIGN_METRICS,
     METRICS,
     STAGE_DURATION,
     TRITON_FAILED,
