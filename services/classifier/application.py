@@ -13,6 +13,8 @@ from services.classifier.profiles import SiteProfiles
 from services.classifier.screening import Screening
 from services.classifier.servicer import ClassifierServicer
 from services.classifier.settings import ClassifierSettings
+from services.classifier.shadow import Shadow
+from services.classifier.shadow_metrics import ShadowMetrics
 from services.runtime.admission import Admission, Capacity
 from services.runtime.admission_metrics import AdmissionMetrics
 from services.runtime.decoders import Decoders
@@ -49,7 +51,8 @@ class ClassifierApplication:
         pace = TritonPace(triton, PaceLimits(settings.max_batch_ms, settings.batches_at_once), admission)
         networks = Networks(pace, self._catalogue)
         profiles = SiteProfiles(settings.site_profiles)
-        classifier = Classifier(self._catalogue, networks, reader, profiles, capacity)
+        self._shadow = Shadow(self._catalogue, networks, ShadowMetrics(self.metrics))
+        classifier = Classifier(self._catalogue, networks, reader, profiles, capacity, self._shadow)
         self._workers = Workers(settings.workers)
         screening = Screening(
             triton,
@@ -84,6 +87,7 @@ class ClassifierApplication:
 
     async def close(self) -> None:
         """End the threads and close the channel to Triton."""
+        await self._shadow.close()
         self._workers.close()
         if self._own_decoders:
             await self._decoders.close()

@@ -4,16 +4,20 @@ And says of one cell what in its crop speaks for a type.
 """
 
 import asyncio
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from hemaserve.cells import CellType
 from hemaserve.errors import InvalidArgument
 from services.classifier.catalogue import ModelCatalogue
 from services.classifier.crops import CropBatch, CropReader, EncodedCrop
-from services.classifier.decision import Decision, decide
+from services.classifier.decision import Decision
 from services.classifier.ensemble import Answer, Networks
 from services.classifier.explanation import Explanation, check_type, explanation
 from services.classifier.profiles import SiteProfiles, StoredProfile
+from services.classifier.shadow import Shadow
 from services.runtime.admission import Admission
 from services.runtime.remote import Deadline
 
@@ -73,6 +77,7 @@ class Classifier:
         profiles: where site profiles are found by name.
         capacity: crops that are worked on at one time, over all requests: pixels are copied several times on their way
             to Triton, and a request that waits for its turn costs only what it brought.
+        shadow: asks another version too, where a request says so.
     """
 
     def __init__(
@@ -82,15 +87,27 @@ class Classifier:
         reader: CropReader,
         profiles: SiteProfiles,
         capacity: Admission,
+        shadow: Shadow,
     ) -> None:
         self._catalogue = catalogue
         self._networks = networks
         self._reader = reader
         self._profiles = profiles
         self._capacity = capacity
+        self._shadow = shadow
+
+    def caller_at_work(self) -> AbstractContextManager[None]:
+        """Inside the block somebody waits for an answer: what nobody waits for is not begun."""
+        return self._shadow.caller_at_work()
 
     async def classify(
-        self, model_name: str, crops: list[EncodedCrop], *, site_profile: str = "", timeout_s: float
+        self,
+        model_name: str,
+        crops: list[EncodedCrop],
+        *,
+        site_profile: str = "",
+        shadow_model: str = "",
+        timeout_s: float,
     ) -> ClassifiedCrops:
         """Name the cell in each crop; one that cannot be read becomes an error in its own place.
 
@@ -98,6 +115,7 @@ class Classifier:
             model_name: empty for the default model.
             crops: emptied once they are read: a request may bring megabytes.
             site_profile: name of the profile that corrects the crops' colours; empty for none.
+            shadow_model: name of the model whose answers are compared, and not returned; empty for none.
 
         Raises:
             NotFound: there is no such model.
@@ -113,8 +131,13 @@ class Classifier:
             batch, errors = await self._reader.read(crops, size=model.crop_size_px)
             crops.clear()
             batch = await _corrected(batch, profile)
+            began_s = time.monotonic()
             answer = await self._networks.answer(model, batch, timeout_s=deadline.remaining_s())
-        named = iter(_named(answer))
+            took_s = time.monotonic() - began_s
+        decisions = answer.decisions()
+        if shadow_model:
+            self._shadow.offer(shadow_model, batch, answer, decisions, took_s)
+        named = iter(_named(decisions))
         outcomes = [errors[index] if index in errors else next(named) for index in range(count)]
         return ClassifiedCrops(answer, outcomes, profile)
 
@@ -154,7 +177,7 @@ class Classifier:
             answer = await self._networks.answer(
                 model, batch, timeout_s=deadline.remaining_s(), evidence=True
             )
-        (cell,) = _named(answer)
+        (cell,) = _named(answer.decisions())
         opinions = answer.opinions or {model.name: answer.probabilities}
         explained = explanation(
             {name: rows[0] for name, rows in answer.evidence.items()},
@@ -172,13 +195,5 @@ async def _corrected(batch: CropBatch, profile: StoredProfile | None) -> CropBat
     return batch if profile is None else await asyncio.to_thread(profile.correct, batch)
 
 
-def _named(answer: Answer) -> list[NamedCell]:
-    """What is said about each crop that the networks were asked about."""
-    decisions = decide(
-        answer.probabilities,
-        answer.model.leaf_types,
-        answer.thresholds,
-        ood_scores=answer.ood_scores,
-        disagreements=answer.disagreements,
-    )
+def _named(decisions: Sequence[Decision]) -> list[NamedCell]:
     return [NamedCell(decision, row) for row, decision in enumerate(decisions)]

@@ -46,6 +46,7 @@ class CellNaming:
         model: str,
         site_profile: str,
         deadline: Deadline,
+        shadow_model: str = "",
     ) -> NamedCells:
         """Name the cells of one request; a cell that cannot be read harms no other.
 
@@ -67,7 +68,7 @@ class CellNaming:
         if crops:
 
             async def attempt() -> tuple[dict[int, Outcome], cells_pb2.Provenance]:
-                return await self._named(crops, model, site_profile, deadline)
+                return await self._named(crops, model, site_profile, deadline, shadow_model)
 
             named, provenance = await repeated(attempt, budgets=[self._classifier.budget], deadline=deadline)
             outcomes |= named
@@ -81,13 +82,18 @@ class CellNaming:
         model: str,
         site_profile: str,
         deadline: Deadline,
+        shadow_model: str,
     ) -> tuple[dict[int, Outcome], cells_pb2.Provenance]:
         """What the classifier says of crops, by their numbers."""
         outcomes: dict[int, Outcome] = {}
         provenances: list[cells_pb2.Provenance] = []
         async with (
             self._classifier.stream(
-                model=model, site_profile=site_profile, deadline=deadline, paths={}
+                model=model,
+                shadow_model=shadow_model,
+                site_profile=site_profile,
+                deadline=deadline,
+                paths={},
             ) as stream,
             task_group() as group,
         ):

@@ -95,6 +95,9 @@ class ScreeningTriton:
     async def models(self):
         return sorted([*await self.other.models(), *self.descriptions])
 
+    async def loadable(self):
+        return sorted(self.asleep)
+
     async def load(self, model):
         if not self.up:
             raise Unavailable("the networks are not available at the moment")
