@@ -32,7 +32,7 @@ def clock() -> Clock:
 def shadowing(triton, catalogue, networks, clock):
     """A shadow of a model, with versions that say the same and something else."""
     for name in (MODEL, "same", "other"):
-        triton.descriptions[name] = triton.describe(name, identify_threshold="0.35")
+        triton.descriptions[name] = triton.describe(name, identify_threshold="0.28")
     triton.same_answers = {"same": MODEL}
     return Shadow(catalogue, networks, clock=clock)
 
@@ -74,7 +74,7 @@ async def test_every_cell_is_compared_once_and_counted_by_what_both_said(
     pairs = list(zip(said, other.decisions(), strict=True))
     expected = Counter(agreement(*pair) for pair in pairs)
     assert expected.total() == 40
-    assert len(expected) > 3
+    assert len(expected) >= 3
     assert {how: compared(shadowing, how) for how in Agreement if compared(shadowing, how)} == expected
     for words, count in Counter((word(one), word(two)) for one, two in pairs).items():
         labels = dict(zip(("said", "shadow_said"), words, strict=True))
