@@ -1,9 +1,10 @@
 """The whole examination, in the order in which one thing rests on another."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 from hemaserve.addresses import is_loopback, of_a_name, replicas
 from hemaserve.client import Client, HemaServeError
@@ -49,10 +50,14 @@ async def examine(asked: Questions) -> AsyncIterator[Finding]:
         async for finding in _stack(asked):
             yield finding
     for url in asked.metrics:
-        for finding in await asyncio.to_thread(lambda url=url: list(examine_metrics(url))):
+        for finding in await asyncio.to_thread(_all, examine_metrics, url):
             yield finding
     for where in asked.closed:
         yield await asyncio.to_thread(examine_closed, where)
+
+
+def _all(look: Callable[..., Iterator[Finding]], *args: Any, **kwargs: Any) -> list[Finding]:
+    return list(look(*args, **kwargs))
 
 
 def _may_go_on(finding: Finding) -> bool:
@@ -69,9 +74,7 @@ async def _way(asked: Questions, host: str, port: int) -> AsyncIterator[Finding]
     if finding.state is State.WRONG:
         return
     loopback = not of_a_name(asked.address) and is_loopback(f"{host}:{port}")
-    for finding in await asyncio.to_thread(
-        lambda: list(examine_tls(host, port, asked.tls, is_loopback=loopback))
-    ):
+    for finding in await asyncio.to_thread(_all, examine_tls, host, port, asked.tls, is_loopback=loopback):
         yield finding
 
 

@@ -107,7 +107,7 @@ def _unencrypted(host: str, port: int, *, is_loopback: bool) -> Finding:
         Check.TLS,
         "not encrypted",
         "Whoever is on the way sees photographs and keys, and can change results.",
-        "Make certificates with: hemaserve certificates DIR, and serve with --tls DIR; or make sure that a mesh encrypts.",
+        "Make certificates with: hemaserve certificates DIR, and serve with --tls DIR; or see that a mesh encrypts.",
     )
 
 
@@ -161,8 +161,8 @@ def _unverified(host: str, error: ssl.SSLCertVerificationError) -> Finding:
             Check.TLS,
             "the gateway's certificate is not by an authority in --tls-ca",
             why,
-            "Give the authority of the services (ca.crt, not clients-ca.crt); where it was made anew, fetch it again. If "
-            "neither is so, somebody else answers in the gateway's place.",
+            "Give the authority of the services (ca.crt, not clients-ca.crt); where it was made anew, fetch it again. "
+            "If neither is so, somebody else answers in the gateway's place.",
         )
     return wrong(
         Check.TLS,
@@ -179,8 +179,8 @@ def _refused(error: OSError, *, shown: bool) -> Finding:
             Check.TLS,
             f"the gateway does not take the certificate of --tls-cert: {said}",
             "It lets nobody in whom it does not know.",
-            "Show one by the authority of the clients (clients-ca.crt) that has not expired: hemaserve certificates DIR "
-            "--renew --client NAME",
+            "Show one by the authority of the clients (clients-ca.crt) that has not expired: "
+            "hemaserve certificates DIR --renew --client NAME",
         )
     return wrong(
         Check.TLS,
@@ -198,8 +198,8 @@ def examine_closed(where: str) -> Finding:
             return wrong(
                 Check.CLOSED,
                 f"{where} can be reached from here",
-                "Triton and the services behind the gateway ask nobody who calls: whoever reaches them can use, stop or "
-                "replace networks, past keys, quotas and the audit log.",
+                "Triton asks nobody who calls: whoever reaches it can use, stop or replace networks, past keys, quotas "
+                "and the audit log.",
                 "Bind it to the loopback, or close it by a firewall or a network policy.",
             )
     except socket.gaierror as error:

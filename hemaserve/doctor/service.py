@@ -70,8 +70,8 @@ def examine_version(theirs: str) -> Finding:
     return note(
         Check.VERSION,
         f"the gateway is version {theirs}, this client {ours}",
-        "They understand each other, but what the newer one knows more the older one cannot tell or show; and networks are "
-        "compared with those of the client's version.",
+        "They understand each other, but what the newer one knows more the older one cannot tell or show; and networks "
+        "are compared with those of the client's version.",
         "Bring the older one to the newer one's version.",
     )
 
@@ -83,8 +83,8 @@ def denied(check: Check, error: HemaServeError) -> Finding | None:
             Check.ACCESS,
             "the gateway does not know who calls",
             "It answers nobody whom it does not know.",
-            "Give a key that is good: --api-key-file FILE or HEMASERVE_API_KEY; hemaserve keys list says which are, and the "
-            "gateway's audit log why this one is not.",
+            "Give a key that is good: --api-key-file FILE or HEMASERVE_API_KEY; hemaserve keys list says which are, and "
+            "the gateway's audit log why this one is not.",
         )
     if isinstance(error, PermissionDeniedError):
         return skipped(check, "whoever calls here may not do this; a key with the role analyze may")
@@ -160,7 +160,10 @@ def judge_answer(result: FieldResult, field: SyntheticField) -> Finding:
         if match.identified and said is not None and cell.cell_type is not None:
             named += 1
             right += said.primary_type is primary_of(cell.cell_type)
-    what = f"of a generated field: {found} of {len(drawn)} white cells found, {right} of {named} identified ones named right"
+    what = (
+        f"of a generated field {found} of {len(drawn)} white cells are found, and {right} of {named} identified ones "
+        "are named right"
+    )
     if found < len(drawn) or right < named:
         return wrong(
             Check.ANSWER,
@@ -195,7 +198,7 @@ async def examine_limits(client: Client) -> Finding:
             Check.LIMITS,
             f"a message of {LARGE_BYTES // 2**20} MiB does not come through: {error}",
             "Photographs of that size are refused.",
-            "Raise max_image_bytes and max_message_bytes of gateway and detector, and the limit of any proxy in between.",
+            "Raise max_image_bytes and max_message_bytes of gateway and detector, and the limit of a proxy in between.",
         )
     return wrong(
         Check.LIMITS,

@@ -1,4 +1,4 @@
-"""A second version of a classifier, beside the first: a share of the smears, a shadow, promotion and roll-back, live."""
+"""A second version of a classifier beside the first, live: a share of the smears, a shadow, promotion and roll-back."""
 
 import asyncio
 import json
