@@ -16,10 +16,12 @@ from services.classifier.crops import CropBatch, CropReader, EncodedCrop
 from services.classifier.decision import Decision
 from services.classifier.ensemble import Answer, Networks
 from services.classifier.explanation import Explanation, check_type, explanation
+from services.classifier.metrics import ClassifierMetrics
 from services.classifier.profiles import SiteProfiles, StoredProfile
 from services.classifier.shadow import Shadow
 from services.runtime.admission import Admission
 from services.runtime.remote import Deadline
+from services.runtime.stages import stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,7 @@ class Classifier:
         capacity: crops that are worked on at one time, over all requests: pixels are copied several times on their way
             to Triton, and a request that waits for its turn costs only what it brought.
         shadow: asks another version too, where a request says so.
+        metrics: where the figures of cells go.
     """
 
     def __init__(
@@ -87,7 +90,9 @@ class Classifier:
         reader: CropReader,
         profiles: SiteProfiles,
         capacity: Admission,
+        *,
         shadow: Shadow,
+        metrics: ClassifierMetrics | None = None,
     ) -> None:
         self._catalogue = catalogue
         self._networks = networks
@@ -95,6 +100,7 @@ class Classifier:
         self._profiles = profiles
         self._capacity = capacity
         self._shadow = shadow
+        self._metrics = metrics or ClassifierMetrics()
 
     def caller_at_work(self) -> AbstractContextManager[None]:
         """Inside the block somebody waits for an answer: what nobody waits for is not begun."""
@@ -128,13 +134,17 @@ class Classifier:
         profile = await self._profile(site_profile)
         count = len(crops)
         async with self._capacity.admitted(count, deadline=deadline):
-            batch, errors = await self._reader.read(crops, size=model.crop_size_px)
-            crops.clear()
-            batch = await _corrected(batch, profile)
-            began_s = time.monotonic()
-            answer = await self._networks.answer(model, batch, timeout_s=deadline.remaining_s())
-            took_s = time.monotonic() - began_s
-        decisions = answer.decisions()
+            with stage("read"):
+                batch, errors = await self._reader.read(crops, size=model.crop_size_px)
+                crops.clear()
+                batch = await _corrected(batch, profile)
+            began_s = time.perf_counter()
+            with stage("infer"):
+                answer = await self._networks.answer(model, batch, timeout_s=deadline.remaining_s())
+            took_s = time.perf_counter() - began_s
+        with stage("vote"):
+            decisions = answer.decisions()
+        self._metrics.named(answer, decisions)
         if shadow_model:
             self._shadow.offer(shadow_model, batch, answer, decisions, took_s)
         named = iter(_named(decisions))
@@ -172,19 +182,23 @@ class Classifier:
             check_type(cell_type, model.leaf_types)
         profile = await self._profile(site_profile)
         async with self._capacity.admitted(deadline=deadline):
-            pixels = await self._reader.read_one(crop, size=model.crop_size_px)
-            batch = await _corrected(pixels[None], profile)
-            answer = await self._networks.answer(
-                model, batch, timeout_s=deadline.remaining_s(), evidence=True
+            with stage("read"):
+                pixels = await self._reader.read_one(crop, size=model.crop_size_px)
+                batch = await _corrected(pixels[None], profile)
+            with stage("infer"):
+                answer = await self._networks.answer(
+                    model, batch, timeout_s=deadline.remaining_s(), evidence=True
+                )
+        with stage("vote"):
+            (cell,) = _named(answer.decisions())
+        with stage("explain"):
+            opinions = answer.opinions or {model.name: answer.probabilities}
+            explained = explanation(
+                {name: rows[0] for name, rows in answer.evidence.items()},
+                {name: rows[0] for name, rows in opinions.items()},
+                model.leaf_types,
+                cell.decision.cell_type if cell_type is None else cell_type,
             )
-        (cell,) = _named(answer.decisions())
-        opinions = answer.opinions or {model.name: answer.probabilities}
-        explained = explanation(
-            {name: rows[0] for name, rows in answer.evidence.items()},
-            {name: rows[0] for name, rows in opinions.items()},
-            model.leaf_types,
-            cell.decision.cell_type if cell_type is None else cell_type,
-        )
         return ExplainedCrop(answer, cell, explained, profile)
 
     async def _profile(self, name: str) -> StoredProfile | None:

@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -97,6 +98,8 @@ class Shadow:
         self._quiet.set()
         self._not_before: dict[str, float] = {}
         self._worker: asyncio.Task[None] | None = None
+        # Of the service, and of no call: what is done here is no part of any caller's trace.
+        self._context = copy_context()
 
     @contextmanager
     def caller_at_work(self) -> Iterator[None]:
@@ -141,7 +144,7 @@ class Shadow:
             end = start + PIECE
             self._waiting.append(_Piece(model, shadow, crops[start:end], decisions[start:end], now))
         if self._worker is None or self._worker.done():
-            self._worker = asyncio.create_task(self._work())
+            self._worker = asyncio.create_task(self._work(), context=self._context.copy())
 
     async def close(self) -> None:
         """Let go of all that waits."""

@@ -18,6 +18,7 @@ from services.gateway.classify_cells import CellNaming
 from services.gateway.detector import DetectorClient
 from services.gateway.explain_cell import CellExplaining
 from services.gateway.located_cells import CellCutter
+from services.gateway.metrics import GatewayMetrics
 from services.gateway.model_versions import ModelVersions
 from services.gateway.models import ModelDirectory
 from services.gateway.pipeline import FieldPipeline
@@ -60,15 +61,16 @@ class GatewayApplication:
         self._threads = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="images")
         detector, classifier = DetectorClient(self._to_detector), ClassifierClient(self._to_classifier)
         models = ModelDirectory(detector, classifier, max_age_s=settings.models_max_age_s)
-        admission = AdmissionMetrics()
-        self.metrics = admission.registry
-        self._versions = ModelVersions(settings.rollout, models, RolloutMetrics(self.metrics))
         self._own_decoders = decoders is None
         self._decoders = decoders or Decoders(settings.decoders)
         cutter = CellCutter(
             self._decoders, self._threads, _cell_image_limits(settings), at_once=settings.decode_threads
         )
+        admission = AdmissionMetrics()
         for_stat = max(1, settings.streams_at_once // 4)
+        self.metrics = admission.registry
+        self._versions = ModelVersions(settings.rollout, models, RolloutMetrics(self.metrics))
+        self._decoders.tell(self.metrics)
         fields, streams = settings.fields_at_once, settings.streams_at_once
         self.fields = Admission(
             Capacity("fields", fields + 1, settings.fields_waiting, kept_for_stat=1, beside_stat=1), admission
@@ -88,6 +90,7 @@ class GatewayApplication:
             naming=CellNaming(classifier, models, cutter),
             explaining=CellExplaining(classifier, models, cutter),
             threads=self._threads,
+            metrics=GatewayMetrics(self.metrics),
         )
 
     @property

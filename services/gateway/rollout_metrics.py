@@ -1,8 +1,11 @@
-"""The signals of versions side by side, at the gateway: who was chosen to answer."""
+"""The signals of versions side by side, at the gateway: which was chosen to answer."""
 
 from enum import StrEnum
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry
+
+from services.runtime import signals
+from services.runtime.instruments import Counter, Gauge
 
 
 class Role(StrEnum):
@@ -19,22 +22,13 @@ class RolloutMetrics:
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry or CollectorRegistry()
-        self._assigned = Counter(
-            "hemaserve_rollout_assigned",
-            "Smears, and calls that belong to none, by the model asked for, the version given and its role.",
-            labelnames=("model", "version", "role"),
-            registry=self.registry,
-        )
-        self._usable = Gauge(
-            "hemaserve_rollout_file_usable",
-            "1 while the rollout file can be used, or there is none; 0 while what it said before still holds.",
-            registry=self.registry,
-        )
+        self._assigned = Counter(signals.ROLLOUT_ASSIGNED, self.registry)
+        self._usable = Gauge(signals.ROLLOUT_FILE_USABLE, self.registry).series()
         self._usable.set(1)
 
     def assigned(self, model: str, version: str, role: Role) -> None:
         """A smear or call was given to a version."""
-        self._assigned.labels(model, version, role.value).inc()
+        self._assigned.inc(model, version, role)
 
     def file_usable(self, usable: bool) -> None:
         """The file was read, or could not be."""
