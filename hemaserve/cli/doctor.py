@@ -11,7 +11,7 @@ from rich.padding import Padding
 from hemaserve.cli import connection, options
 from hemaserve.cli.console import out
 from hemaserve.cli.exits import ExitCode
-from hemaserve.client import DEFAULT_ADDRESS, Client
+from hemaserve.client import DEFAULT_ADDRESS, Backoff, Client
 from hemaserve.doctor.examination import Questions, examine
 from hemaserve.doctor.findings import Check, Finding, State
 from hemaserve.doctor.service import WITHIN_S
@@ -78,7 +78,7 @@ def doctor(
         options.check_listen(place)
 
     def client() -> Client:
-        return connection.client(chosen, timeout_s=20.0, connect_timeout_s=5.0)
+        return connection.client(chosen, timeout_s=20.0, connect_timeout_s=5.0, backoff=Backoff(attempts=1))
 
     asked = Questions(
         chosen,

@@ -468,7 +468,7 @@ _AGREEMENT: Final = Label(
     "how what both say of a cell compares",
     ("same_type", "finer_type_differs", "type_differs", "one_unidentified", "both_unidentified"),
 )
-_SAID: Final = tuple((*_TYPE.values, "unidentified"))
+_SAID: Final = (*_TYPE.values, "unidentified")
 _DROPPED: Final = Label(
     "reason", "why cells were not compared", ("busy", "failed", "degraded", "other_crops")
 )

@@ -371,6 +371,7 @@ class World:
     application: GatewayApplication
     stub: gateway_pb2_grpc.SmearServiceAsyncStub
     channel: grpc.aio.Channel
+    address: str
 
     @staticmethod
     def cell(
@@ -440,7 +441,7 @@ async def open_world(stack: AsyncExitStack, **settings: Any) -> World:
     application = GatewayApplication(chosen)
     server = await stack.enter_async_context(running(application, chosen, name="gateway"))
     channel = await stack.enter_async_context(grpc.aio.insecure_channel(server.address))
-    return World(*fakes, application, gateway_pb2_grpc.SmearServiceStub(channel), channel)
+    return World(*fakes, application, gateway_pb2_grpc.SmearServiceStub(channel), channel, server.address)
 
 
 @pytest.fixture
