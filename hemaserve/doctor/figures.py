@@ -17,7 +17,7 @@ MAX_BYTES: Final = 16 * 2**20
 CLOCK_S: Final = 5.0
 """Clocks may differ by so much: less than tokens and certificates are given."""
 
-_SAMPLE: Final = re.compile(r"^([a-zA-Z_:][\w:]*)(?:\{.*\})? (\S+)", re.MULTILINE)
+_SAMPLE: Final = re.compile(r"^([a-zA-Z_:][\w:]*)(?:\{.*?\})? (\S+)", re.MULTILINE)
 
 
 def examine_metrics(url: str) -> Iterator[Finding]:

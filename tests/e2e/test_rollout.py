@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from hemaserve import synthetic
+from hemaserve.cli.exits import ExitCode
 from hemaserve.client import Client
+from hemaserve.doctor.findings import Check
 from services.gateway.rollout import Rollout, Rollouts
 
 from .conftest import run_command, running_stack, wait_until
@@ -139,7 +141,7 @@ async def test_a_shadow_is_compared_with_every_answer_and_returned_to_nobody(rol
     assert times["model", MODEL] and times["shadow", MODEL]  # noqa: PT018 - both
 
 
-async def test_promotion_and_roll_back_fail_and_mix_nothing(rolling, file, client, images, tmp_path):
+async def test_promotion_and_roll_back_fail_and_mix_nothing(rolling, file, client, images):
     file.says()
     _, by_first = answers(await client.analyze_smear(images))
     told = {MODEL: by_first, CANDIDATE: swapped(by_first)}
@@ -163,11 +165,8 @@ async def test_promotion_and_roll_back_fail_and_mix_nothing(rolling, file, clien
         for stable in (MODEL, CANDIDATE, MODEL):
             file.says(stable=stable)
             await answered_by(stable)
-            shown = json.loads(
-                (await asyncio.to_thread(run_command, rolling, tmp_path, "models", "--json")).stdout
-            )
-            (rollout,) = [model["rollout"] for model in shown if model["rollout"]]
-            assert (rollout["stable"], rollout["missing"]) == (stable, [])
+            (rollout,) = [model.rollout for model in await client.list_models() if model.rollout]
+            assert (rollout.stable, rollout.missing) == (stable, ())
     for task in tasks:
         task.cancel()
     ended = await asyncio.gather(*tasks, return_exceptions=True)
@@ -182,3 +181,16 @@ async def test_an_operator_sees_the_versions_and_their_shares(rolling, file, tmp
     assert "0.75 of" in words
     assert "0.25 of" in words
     assert "shadow of 1" in words
+
+
+def test_the_doctor_finds_such_a_stack_well_and_knows_whose_network_it_is_not(rolling, file, tmp_path):
+    file.says(candidate=CANDIDATE, share=0.25)
+    metrics = rolling.state()["services"]["gateway"]["metrics_address"]
+    words = (rolling.address, "--metrics", f"http://{metrics}/metrics", "--closed", "127.0.0.1:1", "--json")
+    done = run_command(rolling, tmp_path, "doctor", *words)
+    findings = json.loads(done.stdout)["findings"]
+    assert done.returncode == ExitCode.OK, findings
+    noted = {finding["check"] for finding in findings if finding["state"] != "well"} - {"time"}
+    assert noted == {"models"}
+    assert {finding["check"] for finding in findings} == {check.value for check in Check}
+    assert any(CANDIDATE in finding["what"] for finding in findings if finding["state"] == "note")
