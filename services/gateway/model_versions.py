@@ -23,7 +23,7 @@ from services.runtime.watched_file import WatchedFile
 _log = structlog.get_logger(__name__)
 
 _WAKE_TIMEOUT_S: Final = 120.0
-_WAKE_AGAIN_S: Final = 10.0
+_WAKE_AGAIN_S: Final = 30.0
 
 
 class ModelVersions:
@@ -139,11 +139,11 @@ class ModelVersions:
 
     def told(self, models: Iterable[cells_pb2.Model]) -> list[cells_pb2.Model]:
         """Models as clients see them, with what the file says of each."""
-        listed = list(models)
+        listed, rollouts = list(models), self.rollouts
         ready = {model.name for model in listed if model.ready}
         for model in listed:
-            if (rollout := self.rollouts.models.get(model.name)) is not None:
-                versions = self.rollouts.versions(model.name)
+            if (rollout := rollouts.models.get(model.name)) is not None:
+                versions = rollouts.versions(model.name)
                 model.rollout.stable = versions[0]
                 model.rollout.candidate = rollout.candidate or ""
                 model.rollout.share, model.rollout.shadow_share = rollout.share, rollout.shadow_share
