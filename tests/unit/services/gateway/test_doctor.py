@@ -1,5 +1,6 @@
 """`hemaserve doctor`'s examination of a real gateway, with faults on purpose."""
 
+import asyncio
 import shutil
 import socket
 from contextlib import AsyncExitStack
@@ -104,6 +105,9 @@ async def test_without_detector_and_classifier_each_is_named(serve):
 
 
 async def test_a_gateway_is_well_as_far_as_its_parts_are(world):
+    async with Client(world.address) as client:
+        while not (await client.health()).serving:  # noqa: ASYNC110 - the gateway has only just started
+            await asyncio.sleep(0.01)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
