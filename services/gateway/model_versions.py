@@ -103,7 +103,9 @@ class ModelVersions:
         """
         if not rollouts.models and not begun_with:
             return Assignment(asked)
-        name = asked or await self._models.default_name(timeout_s=deadline.remaining_s())
+        # Asked for in any case, because it looks again at what is there.
+        default = await self._models.default_name(timeout_s=deadline.remaining_s())
+        name = asked or default
         chosen = Assignment(begun_with) if begun_with else rollouts.assigned(name, smear)
         if not begun_with:
             chosen = self._there(chosen, name, rollouts)
@@ -116,13 +118,14 @@ class ModelVersions:
 
     def _there(self, chosen: Assignment, name: str, rollouts: Rollouts) -> Assignment:
         """What is chosen, as far as it is there."""
-        stable, *_ = rollouts.versions(name)
-        model = next((each for each in (chosen.model, stable) if each == name or self._is_there(each)), name)
-        shadow = chosen.shadow if chosen.shadow and self._is_there(chosen.shadow) else ""
-        return Assignment(model, shadow if shadow != model else "")
+        versions = rollouts.versions(name)
+        # All of them, so that each is loaded before it is somebody's turn to be answered by it.
+        there = {name, *[version for version in versions if self._is_there(version)]}
+        model = next((each for each in (chosen.model, versions[0]) if each in there), name)
+        return Assignment(model, chosen.shadow if chosen.shadow in there - {model} else "")
 
     def _is_there(self, model: str) -> bool:
-        if self._models.knows(model):
+        if self._models.answers(model):
             return True
         if model not in self._waking and time.monotonic() >= self._not_before.get(model, 0.0):
             self._waking[model] = asyncio.create_task(self._wake(model))
@@ -130,7 +133,7 @@ class ModelVersions:
 
     async def _wake(self, model: str) -> None:
         try:
-            await self._models.crop_shape(model, field="rollout", timeout_s=_WAKE_TIMEOUT_S)
+            await self._models.wake(model, timeout_s=_WAKE_TIMEOUT_S)
         except DomainError as error:
             _log.error("rollout_version_missing", model=model, reason=error.reason, message=str(error))
         finally:
@@ -147,7 +150,10 @@ class ModelVersions:
                 model.rollout.stable = versions[0]
                 model.rollout.candidate = rollout.candidate or ""
                 model.rollout.share, model.rollout.shadow_share = rollout.share, rollout.shadow_share
-                model.rollout.missing.extend(version for version in versions if version not in ready)
+                missing = [version for version in versions if version not in ready]
+                model.rollout.missing.extend(missing)
+                for version in missing:
+                    self._is_there(version)  # which has it loaded where it can be
         return listed
 
     async def close(self) -> None:

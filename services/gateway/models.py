@@ -44,6 +44,7 @@ class ModelDirectory:
         self._max_age_s = max_age_s
         self._shapes: dict[str, CropShape] = {}
         self._default = ""
+        self._ready: frozenset[str] = frozenset()
         self._screen_shape: CropShape | None = None
         self._fresh_until_s = float("-inf")
         self._refreshing = asyncio.Lock()
@@ -89,9 +90,20 @@ class ModelDirectory:
                 await self._refresh(timeout_s)
         return self._default
 
-    def knows(self, model: str) -> bool:
-        """Whether a classifier of that name was listed. Asks nobody."""
-        return model in self._shapes
+    def answers(self, model: str) -> bool:
+        """Whether a classifier of that name was ready when they were last listed. Asks nobody."""
+        return model in self._ready
+
+    async def wake(self, model: str, *, timeout_s: float) -> None:
+        """Have a classifier loaded that does not answer, and look again.
+
+        Raises:
+            NotFound: there is no such classifier.
+            DomainError: it cannot be loaded, or the classifier cannot be reached.
+        """
+        await self._classifier.wake(model, timeout_s=timeout_s)
+        async with self._refreshing:
+            await self._refresh(timeout_s)
 
     async def check_screen(self, model: str, *, timeout_s: float) -> None:
         """Return when the leukemia screen can look at the crops that classifier `model` wants.
@@ -115,6 +127,7 @@ class ModelDirectory:
         self._screen_shape = _screen_shape(everything)
         # Of one that is not loaded yet only the name is known.
         models = [model for model in everything if model.task not in _SCREENS and not model.on_request]
+        self._ready = frozenset(model.name for model in models if model.ready)
         listed = {model.name: _shape(model) for model in models}
         default = [model.name for model in models if model.is_default]
         # Members of a default ensemble that is not there take what it takes.

@@ -156,6 +156,27 @@ async def test_a_version_that_is_not_loaded_is_loaded_and_nobody_waits_for_it(ro
     assert rolling.classifier.asleep == []
 
 
+async def test_a_version_that_is_lost_is_answered_for_and_loaded_again(rolling, file, wait_until):
+    file.says(vit={"stable": "vit-2"})
+    assert await field_model(rolling) == "vit-2"
+    rolling.classifier.models.remove("vit-2")  # Triton was started again
+    rolling.classifier.asleep = ["vit-2"]
+    assert await field_model(rolling) == "vit"
+    await wait_until(lambda: not rolling.classifier.asleep)
+    assert await field_model(rolling) == "vit-2"
+
+
+async def test_a_candidate_is_loaded_before_a_smear_is_given_to_it(rolling, file, wait_until):
+    rolling.classifier.asleep = ["vit-4"]
+    file.says(vit={"candidate": "vit-4"})
+    await rolling.stub.ListModels(gateway_pb2.ListModelsRequest())
+    await wait_until(lambda: not rolling.classifier.asleep)
+    rolling.classifier.asleep = ["vit-5"]
+    file.says(vit={"candidate": "vit-5"})
+    assert await field_model(rolling) == "vit"
+    await wait_until(lambda: not rolling.classifier.asleep)
+
+
 async def test_a_file_that_got_broken_changes_nothing_and_is_told(rolling, file):
     file.says(vit={"stable": "vit-2"})
     assert await field_model(rolling) == "vit-2"
