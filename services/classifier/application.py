@@ -14,6 +14,8 @@ from services.classifier.profiles import SiteProfiles
 from services.classifier.screening import Screening
 from services.classifier.servicer import ClassifierServicer
 from services.classifier.settings import ClassifierSettings
+from services.classifier.shadow import Shadow
+from services.classifier.shadow_metrics import ShadowMetrics
 from services.runtime.admission import Admission, Capacity
 from services.runtime.admission_metrics import AdmissionMetrics
 from services.runtime.decoders import Decoders
@@ -56,7 +58,10 @@ class ClassifierApplication:
         networks = Networks(pace, self._catalogue)
         profiles = SiteProfiles(settings.site_profiles)
         metrics = ClassifierMetrics(self.metrics)
-        classifier = Classifier(self._catalogue, networks, reader, profiles, capacity, metrics)
+        self._shadow = Shadow(self._catalogue, networks, ShadowMetrics(self.metrics))
+        classifier = Classifier(
+            self._catalogue, networks, reader, profiles, capacity, metrics=metrics, shadow=self._shadow
+        )
         self._workers = Workers(settings.workers)
         screening = Screening(
             triton,
@@ -93,6 +98,7 @@ class ClassifierApplication:
 
     async def close(self) -> None:
         """End the threads and close the channel to Triton."""
+        await self._shadow.close()
         self._workers.close()
         if self._own_decoders:
             await self._decoders.close()

@@ -28,6 +28,10 @@ _log = structlog.get_logger(__name__)
 
 _Parsed = TypeVar("_Parsed")
 
+_STEP_SUFFIX: Final = "vote"
+"""What the names of ensembles' last steps end in, which no request can name: of what is not loaded, the name is all
+there is to tell them by."""
+
 LOOK_AGAIN_S: Final = 2.0
 """Least time between two looks at Triton for names that it did not know, so that wrong names cost it little."""
 
@@ -134,6 +138,10 @@ class ModelCatalogue:
     def _explainable(self, model: ClassificationModel) -> bool:
         networks = self.members(model) if model.members else [model]
         return all(network.evidence_grid is not None for network in networks)
+
+    async def on_request(self) -> list[str]:
+        """Names of those models that are not loaded, and will be when a request names them; of any task."""
+        return [name for name in await self._triton.loadable() if not name.endswith(_STEP_SUFFIX)]
 
     async def listed(self) -> list[ListedModel]:
         """All models by name, with their readiness asked for anew."""

@@ -4,17 +4,21 @@ And says of one cell what in its crop speaks for a type.
 """
 
 import asyncio
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from hemaserve.cells import CellType
 from hemaserve.errors import InvalidArgument
 from services.classifier.catalogue import ModelCatalogue
 from services.classifier.crops import CropBatch, CropReader, EncodedCrop
-from services.classifier.decision import Decision, decide
+from services.classifier.decision import Decision
 from services.classifier.ensemble import Answer, Networks
 from services.classifier.explanation import Explanation, check_type, explanation
 from services.classifier.metrics import ClassifierMetrics
 from services.classifier.profiles import SiteProfiles, StoredProfile
+from services.classifier.shadow import Shadow
 from services.runtime.admission import Admission
 from services.runtime.remote import Deadline
 from services.runtime.stages import stage
@@ -75,6 +79,7 @@ class Classifier:
         profiles: where site profiles are found by name.
         capacity: crops that are worked on at one time, over all requests: pixels are copied several times on their way
             to Triton, and a request that waits for its turn costs only what it brought.
+        shadow: asks another version too, where a request says so.
         metrics: where the figures of cells go.
     """
 
@@ -85,6 +90,8 @@ class Classifier:
         reader: CropReader,
         profiles: SiteProfiles,
         capacity: Admission,
+        *,
+        shadow: Shadow,
         metrics: ClassifierMetrics | None = None,
     ) -> None:
         self._catalogue = catalogue
@@ -92,10 +99,21 @@ class Classifier:
         self._reader = reader
         self._profiles = profiles
         self._capacity = capacity
+        self._shadow = shadow
         self._metrics = metrics or ClassifierMetrics()
 
+    def caller_at_work(self) -> AbstractContextManager[None]:
+        """Inside the block somebody waits for an answer: what nobody waits for is not begun."""
+        return self._shadow.caller_at_work()
+
     async def classify(
-        self, model_name: str, crops: list[EncodedCrop], *, site_profile: str = "", timeout_s: float
+        self,
+        model_name: str,
+        crops: list[EncodedCrop],
+        *,
+        site_profile: str = "",
+        shadow_model: str = "",
+        timeout_s: float,
     ) -> ClassifiedCrops:
         """Name the cell in each crop; one that cannot be read becomes an error in its own place.
 
@@ -103,6 +121,7 @@ class Classifier:
             model_name: empty for the default model.
             crops: emptied once they are read: a request may bring megabytes.
             site_profile: name of the profile that corrects the crops' colours; empty for none.
+            shadow_model: name of the model whose answers are compared, and not returned; empty for none.
 
         Raises:
             NotFound: there is no such model.
@@ -119,12 +138,16 @@ class Classifier:
                 batch, errors = await self._reader.read(crops, size=model.crop_size_px)
                 crops.clear()
                 batch = await _corrected(batch, profile)
+            began_s = time.perf_counter()
             with stage("infer"):
                 answer = await self._networks.answer(model, batch, timeout_s=deadline.remaining_s())
+            took_s = time.perf_counter() - began_s
         with stage("vote"):
-            said = _named(answer)
-        self._metrics.named(answer, [cell.decision for cell in said])
-        named = iter(said)
+            decisions = answer.decisions()
+        self._metrics.named(answer, decisions)
+        if shadow_model:
+            self._shadow.offer(shadow_model, batch, answer, decisions, took_s)
+        named = iter(_named(decisions))
         outcomes = [errors[index] if index in errors else next(named) for index in range(count)]
         return ClassifiedCrops(answer, outcomes, profile)
 
@@ -167,7 +190,7 @@ class Classifier:
                     model, batch, timeout_s=deadline.remaining_s(), evidence=True
                 )
         with stage("vote"):
-            (cell,) = _named(answer)
+            (cell,) = _named(answer.decisions())
         with stage("explain"):
             opinions = answer.opinions or {model.name: answer.probabilities}
             explained = explanation(
@@ -186,13 +209,5 @@ async def _corrected(batch: CropBatch, profile: StoredProfile | None) -> CropBat
     return batch if profile is None else await asyncio.to_thread(profile.correct, batch)
 
 
-def _named(answer: Answer) -> list[NamedCell]:
-    """What is said about each crop that the networks were asked about."""
-    decisions = decide(
-        answer.probabilities,
-        answer.model.leaf_types,
-        answer.thresholds,
-        ood_scores=answer.ood_scores,
-        disagreements=answer.disagreements,
-    )
+def _named(decisions: Sequence[Decision]) -> list[NamedCell]:
     return [NamedCell(decision, row) for row, decision in enumerate(decisions)]

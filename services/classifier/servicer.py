@@ -59,7 +59,11 @@ class ClassifierServicer(classifier_pb2_grpc.ClassifierServiceServicer):
                 # Its pixels live on in the crops, and there only until they are read.
                 del request
                 classified = await self._classifier.classify(
-                    asked.model, asked.crops, site_profile=asked.site_profile, timeout_s=timeout_s
+                    asked.model,
+                    asked.crops,
+                    site_profile=asked.site_profile,
+                    shadow_model=asked.shadow_model,
+                    timeout_s=timeout_s,
                 )
                 with stage("assemble"):
                     response = translate.response_to_proto(asked.cells, classified)
@@ -69,9 +73,10 @@ class ClassifierServicer(classifier_pb2_grpc.ClassifierServiceServicer):
         enter_behind_door(context)
         requests = unless_idle(request_iterator, self._settings.stream_idle_s)
         at_once = self._settings.requests_in_flight
-        async with aclosing(in_order(requests, classify, at_once=at_once)) as responses:
-            async for response in responses:
-                yield response
+        with self._classifier.caller_at_work():
+            async with aclosing(in_order(requests, classify, at_once=at_once)) as responses:
+                async for response in responses:
+                    yield response
 
     async def Explain(
         self, request: classifier_pb2.ExplainRequest, context: Context
@@ -126,10 +131,12 @@ class ClassifierServicer(classifier_pb2_grpc.ClassifierServiceServicer):
         """The models that requests can name, and the screen's networks."""
         listed = await self._catalogue.listed()
         screening = await self._screening.models()
+        on_request = await self._catalogue.on_request()
         return classifier_pb2.ListClassifiersResponse(
             models=[
                 *map(translate.model_to_proto, listed),
                 *map(translate_screening.screening_model_to_proto, screening),
+                *map(translate.unloaded_model_to_proto, on_request),
             ]
         )
 

@@ -172,16 +172,20 @@ class ClassifierClient:
         site_profile: str,
         deadline: Deadline,
         paths: Mapping[str, str],
+        shadow_model: str = "",
     ) -> AsyncIterator[CellStream[classifier_pb2.ClassifyResponse]]:
         """Open a Classify call. On leaving the block an unfinished call is cancelled.
 
         Args:
             site_profile: name of the profile that corrects the cells' colours; empty for none.
             paths: what the caller's own request calls our request's fields, for errors.
+            shadow_model: model whose answers are compared, and not returned; empty for none.
         """
 
         def request(cells: Sequence[classifier_pb2.CellToClassify]) -> classifier_pb2.ClassifyRequest:
-            return classifier_pb2.ClassifyRequest(model=model, cells=cells, site_profile=site_profile)
+            return classifier_pb2.ClassifyRequest(
+                model=model, cells=cells, site_profile=site_profile, shadow_model=shadow_model
+            )
 
         with Calling(f"{_SERVICE}/Classify") as calling:
             metadata = (*call_metadata(), *calling.metadata)

@@ -47,6 +47,7 @@ class CellNaming:
         model: str,
         site_profile: str,
         deadline: Deadline,
+        shadow_model: str = "",
     ) -> NamedCells:
         """Name the cells of one request; a cell that cannot be read harms no other.
 
@@ -70,7 +71,7 @@ class CellNaming:
         if crops:
 
             async def attempt() -> tuple[dict[int, Outcome], cells_pb2.Provenance]:
-                return await self._named(crops, model, site_profile, deadline)
+                return await self._named(crops, model, site_profile, deadline, shadow_model)
 
             with stage("classify"):
                 named, provenance = await repeated(
@@ -87,13 +88,18 @@ class CellNaming:
         model: str,
         site_profile: str,
         deadline: Deadline,
+        shadow_model: str,
     ) -> tuple[dict[int, Outcome], cells_pb2.Provenance]:
         """What the classifier says of crops, by their numbers."""
         outcomes: dict[int, Outcome] = {}
         provenances: list[cells_pb2.Provenance] = []
         async with (
             self._classifier.stream(
-                model=model, site_profile=site_profile, deadline=deadline, paths={}
+                model=model,
+                shadow_model=shadow_model,
+                site_profile=site_profile,
+                deadline=deadline,
+                paths={},
             ) as stream,
             task_group() as group,
         ):

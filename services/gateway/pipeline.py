@@ -162,6 +162,7 @@ class FieldPipeline:
                     naming = await calls.enter_async_context(
                         self._classifier.stream(
                             model=options.model,
+                            shadow_model=options.shadow_model,
                             site_profile=field.site_profile,
                             deadline=deadline,
                             paths=_CLASSIFY_PATHS,

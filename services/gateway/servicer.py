@@ -19,6 +19,7 @@ from services.gateway.detector import DetectorClient
 from services.gateway.explain_cell import CellExplaining
 from services.gateway.in_order import answer_in_order
 from services.gateway.metrics import GatewayMetrics
+from services.gateway.model_versions import ModelVersions
 from services.gateway.models import ModelDirectory
 from services.gateway.orders import AnalyzeOptions
 from services.gateway.pipeline import FieldPipeline
@@ -47,6 +48,7 @@ class SmearServicer(gateway_pb2_grpc.SmearServiceServicer):
         detector: DetectorClient,
         classifier: ClassifierClient,
         models: ModelDirectory,
+        versions: ModelVersions,
         pipeline: FieldPipeline,
         naming: CellNaming,
         explaining: CellExplaining,
@@ -59,6 +61,7 @@ class SmearServicer(gateway_pb2_grpc.SmearServiceServicer):
         self._detector = detector
         self._classifier = classifier
         self._models = models
+        self._versions = versions
         self._pipeline = pipeline
         self._naming = naming
         self._explaining = explaining
@@ -77,6 +80,7 @@ class SmearServicer(gateway_pb2_grpc.SmearServiceServicer):
             options = requests.analyze_options(request.options, path="options")
             enter_at_door(context, requests.priority(request.priority))
             deadline = self._deadline(context)
+        options = await self._versions.of_call(options, self._versions.rollouts, deadline=deadline)
         async with self._fields.admitted(deadline=deadline):
             analysis = await self._pipeline.analyze(field, options, deadline=deadline)
         with stage("assemble"):
@@ -104,6 +108,7 @@ class SmearServicer(gateway_pb2_grpc.SmearServiceServicer):
             requests.smear_field(message, max_image_bytes=max_image_bytes) async for message in messages
         )
         deadline = self._stream_deadline(context)
+        order = await self._versions.of_smear(order, deadline=deadline)
         smear = SmearAnalysis(
             order,
             self._pipeline,
@@ -158,6 +163,8 @@ class SmearServicer(gateway_pb2_grpc.SmearServiceServicer):
             return
         enter_at_door(context, requests.priority(opening.priority))
         stream_deadline = self._stream_deadline(context)
+        # A stream may be one smear, and is answered by one version.
+        rollouts = self._versions.rollouts
 
         async def answer(request: gateway_pb2.ClassifyCellsRequest) -> gateway_pb2.ClassifyCellsResponse:
             with Within(REQUEST):
@@ -166,9 +173,14 @@ class SmearServicer(gateway_pb2_grpc.SmearServiceServicer):
                     cells = requests.located_cells(request, max_image_bytes=self._settings.max_image_bytes)
                     model = requests.model_name(request.model)
                     site_profile = requests.site_profile_name(request.site_profile)
+                by = await self._versions.assigned(model, rollouts, deadline=stream_deadline)
                 async with self._fields.admitted(deadline=stream_deadline, patient=True):
                     named = await self._naming.name(
-                        cells, model=model, site_profile=site_profile, deadline=self._deadline(context)
+                        cells,
+                        model=by.model,
+                        shadow_model=by.shadow,
+                        site_profile=site_profile,
+                        deadline=self._deadline(context),
                     )
                 with stage("assemble"):
                     return results.classify_cells_response([cell.cell_id for cell in request.cells], named)
@@ -193,9 +205,10 @@ class SmearServicer(gateway_pb2_grpc.SmearServiceServicer):
             site_profile = requests.site_profile_name(request.site_profile)
             enter_at_door(context, requests.priority(request.priority))
             deadline = self._deadline(context)
+        by = await self._versions.assigned(model, self._versions.rollouts, deadline=deadline)
         async with self._fields.admitted(deadline=deadline):
             return await self._explaining.explain(
-                cell, model=model, cell_type=cell_type, site_profile=site_profile, deadline=deadline
+                cell, model=by.model, cell_type=cell_type, site_profile=site_profile, deadline=deadline
             )
 
     async def ListModels(
@@ -205,7 +218,7 @@ class SmearServicer(gateway_pb2_grpc.SmearServiceServicer):
     ) -> gateway_pb2.ListModelsResponse:
         """The models that requests can name."""
         models = await self._models.all(timeout_s=self._deadline(context).remaining_s())
-        return gateway_pb2.ListModelsResponse(models=models)
+        return gateway_pb2.ListModelsResponse(models=self._versions.told(models))
 
     async def ListSiteProfiles(
         self,

@@ -455,6 +455,65 @@ DEGRADED: Final = _counter(
     "hemaserve_answers_degraded", "Answers of ensembles without all their members.", (C,), _MODEL
 )
 
+_ASKED_FOR: Final = Label("model", "name of the model that requests ask for, as in the rollout file", most=16)
+_GIVEN: Final = Label("version", "name of the version that was given", most=32)
+_ROLE: Final = Label(
+    "role",
+    "as what it was given: other for one in the place of a version that is missing, or that a smear began with",
+    ("stable", "candidate", "other"),
+)
+_SHADOWED: Final = Label("model", "name of the version that answers, and whose shadow is asked too", most=16)
+_AGREEMENT: Final = Label(
+    "agreement",
+    "how what both say of a cell compares",
+    ("same_type", "finer_type_differs", "type_differs", "one_unidentified", "both_unidentified"),
+)
+_SAID: Final = (*_TYPE.values, "unidentified")
+_DROPPED: Final = Label(
+    "reason", "why cells were not compared", ("busy", "failed", "degraded", "other_crops")
+)
+
+ROLLOUT_FILE_USABLE: Final = _gauge(
+    "hemaserve_rollout_file_usable",
+    "1 while the rollout file can be used, or there is none; 0 while what it said before still holds.",
+    (G,),
+)
+ROLLOUT_ASSIGNED: Final = _counter(
+    "hemaserve_rollout_assigned",
+    "Smears, and calls that belong to none, that ask for a model of the rollout file, by the version given to them.",
+    (G,),
+    *(_ASKED_FOR, _GIVEN, _ROLE),
+)
+SHADOW_COMPARED: Final = _counter(
+    "hemaserve_shadow_cells_compared",
+    "Cells that a shadow version was asked about too, by how far both agree.",
+    (C,),
+    *(_SHADOWED, _AGREEMENT),
+)
+SHADOW_DISAGREED: Final = _counter(
+    "hemaserve_shadow_cells_disagreed",
+    "Those of them about whose primary type both disagree, by what each said.",
+    (C,),
+    *(
+        _SHADOWED,
+        Label("said", "what the version that answers said: a primary type, or unidentified", _SAID),
+        Label("shadow_said", "what its shadow said", _SAID),
+    ),
+)
+SHADOW_DROPPED: Final = _counter(
+    "hemaserve_shadow_cells_dropped",
+    "Cells that were to be compared and were not, by reason.",
+    (C,),
+    *(_SHADOWED, _DROPPED),
+)
+SHADOW_CELL_TIME: Final = _histogram(
+    "hemaserve_shadow_cell_seconds",
+    "Time that an answer took for each of its cells, of those that are compared, of both versions.",
+    (C,),
+    *(_SHADOWED, Label("by", "who answered", ("model", "shadow"))),
+    buckets=(0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0),
+)
+
 METRICS: Final = (
     *(
         BUILD_INFO,
@@ -473,5 +532,7 @@ METRICS: Final = (
     *(CELLS_DETECTED, FIELD_FOCUS, FIELD_BACKGROUND, FIELD_STAIN),
     *(CLASSIFY_DURATION, CELLS_CLASSIFIED, CELLS_IDENTIFIED, CELLS_UNIDENTIFIED, CELLS_DOUBTED),
     *(CELL_CONFIDENCE, DISAGREEMENT, DEGRADED),
+    *(ROLLOUT_FILE_USABLE, ROLLOUT_ASSIGNED),
+    *(SHADOW_COMPARED, SHADOW_DISAGREED, SHADOW_DROPPED, SHADOW_CELL_TIME),
 )
 """Every metric of ours."""

@@ -215,6 +215,13 @@ class TritonClient:
         loaded = {name for (name, _), state in states.items() if state.ready}
         return [state for (name, version), state in sorted(states.items()) if version or name not in loaded]
 
+    async def loadable(self) -> list[str]:
+        """Names of the models that are not ready anywhere, and that :meth:`load` would try to load; in order."""
+        if not self._loads.on_request:
+            return []
+        states = await self.model_states()
+        return sorted({state.name for state in states} - {state.name for state in states if state.ready})
+
     async def load(self, model: str) -> bool:
         """Loads a model of the repository, for whoever names one that Triton did not load at its start.
 

@@ -14,6 +14,11 @@ from services.runtime.signals import (
     ADMISSION_REFUSED,
     DEGRADED,
     METRICS,
+    ROLLOUT_ASSIGNED,
+    SHADOW_CELL_TIME,
+    SHADOW_COMPARED,
+    SHADOW_DISAGREED,
+    SHADOW_DROPPED,
     STAGE_DURATION,
     TRITON_FAILED,
 )
@@ -27,7 +32,10 @@ TIMEOUT_S = 120
 STRANGERS = 150
 """More names than any label may have values."""
 
-RARE = {ADMISSION_REFUSED.name, TRITON_FAILED.name, DEGRADED.name}
+SIDE_BY_SIDE = (ROLLOUT_ASSIGNED, SHADOW_COMPARED, SHADOW_DISAGREED, SHADOW_DROPPED, SHADOW_CELL_TIME)
+"""What takes two versions of a network: test_rollout.py has them."""
+
+RARE = {metric.name for metric in (ADMISSION_REFUSED, TRITON_FAILED, DEGRADED, *SIDE_BY_SIDE)}
 """What a healthy stack under little work need not have seen."""
 
 
