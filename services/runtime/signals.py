@@ -1,0 +1,741 @@
+"""Every signal of the services, declared: metrics, spans, and those of Triton's that our rules use. Pure data.
+
+`services.runtime.metrics` makes metrics of what is declared here and of nothing else, `services.runtime.tracing` spans;
+docs/telemetry.md is written from it, and a test holds running services to it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+
+import grpc
+
+from hemaserve.cells import FACTS, CellType, Kind, UnidentifiedReason
+from hemaserve.differential import ReviewReason
+from hemaserve.results import Priority
+from hemaserve.smear_count import SmearEnd
+from hemaserve.v1 import classifier_pb2, detector_pb2, gateway_pb2
+
+
+class Owner(StrEnum):
+    """Who gives a signal."""
+
+    GATEWAY = "gateway"
+    DETECTOR = "detector"
+    CLASSIFIER = "classifier"
+    TRITON = "triton"
+
+
+class MetricKind(StrEnum):
+    """Of what sort a metric is."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+class Needs(StrEnum):
+    """What a service must be set up with to have a signal at all."""
+
+    NOTHING = ""
+    TLS = "TLS"
+    ACCESS = "an access file"
+
+
+OTHER: Final = "other"
+"""What stands in the place of a label's value that is not among those that it may have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A label of metrics.
+
+    Attributes:
+        name: its name.
+        meaning: what it tells.
+        values: what it may be; empty where that is not known beforehand.
+        most: of how many values it may be then; the first ones are taken.
+    """
+
+    name: str
+    meaning: str
+    values: tuple[str, ...] = ()
+    most: int = 0
+
+    @property
+    def cardinality(self) -> int:
+        """How many values there may be, `OTHER` among them."""
+        return (len(self.values) or self.most) + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric.
+
+    Attributes:
+        name: as Prometheus knows it; a counter's ends in `_total`.
+        kind: of what sort it is.
+        unit: of its value; empty for a number of things.
+        meaning: what it tells, in one line.
+        owners: the services that have it.
+        labels: in their order.
+        buckets: upper bounds of a histogram's.
+        needs: what a service must be set up with to have it.
+    """
+
+    name: str
+    kind: MetricKind
+    unit: str
+    meaning: str
+    owners: tuple[Owner, ...]
+    labels: tuple[Label, ...] = ()
+    buckets: tuple[float, ...] = ()
+    needs: Needs = Needs.NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """An attribute of spans; never anything that a caller says freely."""
+
+    name: str
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A span.
+
+    Attributes:
+        name: its name.
+        meaning: what happens in it.
+        owners: the services that record it.
+        parents: names of the spans that it may be in; `RPC` for that of a call.
+        stage: whether it is a stage, which `hemaserve_stage_duration_seconds` has too.
+        attributes: what it carries.
+    """
+
+    name: str
+    meaning: str
+    owners: tuple[Owner, ...]
+    parents: tuple[str, ...]
+    stage: bool = True
+    attributes: tuple[Attribute, ...] = ()
+
+
+G, D, C = Owner.GATEWAY, Owner.DETECTOR, Owner.CLASSIFIER
+EVERY: Final = (G, D, C)
+WITH_NETWORKS: Final = (D, C)
+
+# Spans
+
+RPC: Final = "RPC"
+"""Stands for the span of a call, which is named after its method."""
+
+_MODEL_ATTRIBUTE: Final = Attribute("hemaserve.model", "name of the network in Triton")
+_ROWS_ATTRIBUTE: Final = Attribute("hemaserve.rows", "pieces or crops in the batch")
+_IMAGE_SIZE_ATTRIBUTE: Final = Attribute("hemaserve.image_size", "small, medium or large, as the label")
+_CELLS_ATTRIBUTE: Final = Attribute("hemaserve.cells", "how many cells")
+
+RPC_ATTRIBUTES: Final = (
+    Attribute("rpc.system", "grpc"),
+    Attribute("rpc.service", "full name of the service, e.g. hemaserve.v1.SmearService"),
+    Attribute("rpc.method", "name of the method"),
+    Attribute("rpc.grpc.status_code", "number of the status that the call ended with"),
+)
+"""What the spans of calls carry, those of the caller's side and those of the served side."""
+
+TRITON_CALL: Final = "inference.GRPCInferenceService/ModelInfer"
+
+FIELD_SPAN: Final = "field"
+REQUEST_SPAN: Final = "request"
+ATTEMPT_SPAN: Final = "attempt"
+LOOK_SPAN: Final = "look"
+
+SPANS: Final = (
+    # the gateway
+    Span(
+        FIELD_SPAN,
+        "One field of a smear, from its reading off the stream to its result.",
+        (G,),
+        (RPC,),
+        stage=False,
+    ),
+    Span(
+        REQUEST_SPAN,
+        "One request of a stream with several under way, from its reading to its answer.",
+        (G, C),
+        (RPC,),
+        stage=False,
+        attributes=(_CELLS_ATTRIBUTE,),
+    ),
+    Span(
+        ATTEMPT_SPAN,
+        "A field's way through detector and classifier. Repeated when a replica is lost; two side by side when hedged.",
+        (G,),
+        (RPC, FIELD_SPAN),
+        stage=False,
+        attributes=(_IMAGE_SIZE_ATTRIBUTE,),
+    ),
+    Span("read", "The request is checked, or the crops in it become pixels.", (G, C), (RPC, REQUEST_SPAN)),
+    Span("queue", "Waits for its turn.", EVERY, (RPC, FIELD_SPAN, REQUEST_SPAN)),
+    Span("models", "Looks up how the classifier wants its crops.", (G,), (ATTEMPT_SPAN, RPC)),
+    Span("detect", "Waits for the detector, until it knows the field's cells.", (G,), (ATTEMPT_SPAN, RPC)),
+    Span(
+        "classify",
+        "From there on: crops go to the classifier, and its answers come.",
+        (G,),
+        (ATTEMPT_SPAN, REQUEST_SPAN, RPC),
+    ),
+    Span("screen", "The leukemia screen looks at the field, beside all else.", (G, C), (ATTEMPT_SPAN, RPC)),
+    Span("cut", "Cells that the caller has located are cut out of its images.", (G,), (REQUEST_SPAN, RPC)),
+    Span("explain", "What speaks for a type in a crop is worked out.", (G, C), (RPC,)),
+    Span("assemble", "The answer is put together.", EVERY, (RPC, FIELD_SPAN, REQUEST_SPAN)),
+    # the detector
+    Span("decode", "The image file becomes pixels.", (D, C), (RPC,)),
+    Span(
+        LOOK_SPAN,
+        "The network is shown pieces of the field, several batches at a time.",
+        (D,),
+        (RPC,),
+        stage=False,
+    ),
+    Span("tile", "Pieces of the field are scaled to the network's size.", (D,), (LOOK_SPAN,), attributes=()),
+    Span(
+        "infer",
+        "A network answers: waits for its turn, then Triton.",
+        WITH_NETWORKS,
+        (LOOK_SPAN, REQUEST_SPAN, RPC),
+        attributes=(_MODEL_ATTRIBUTE, _ROWS_ATTRIBUTE),
+    ),
+    Span("nms", "Answers become boxes, and what several of them show becomes one.", (D,), (LOOK_SPAN, RPC)),
+    Span("crops", "Cells are cut out and sent.", (D,), (RPC,)),
+    # the classifier
+    Span("vote", "Probabilities become what is said of each cell.", (C,), (REQUEST_SPAN, RPC)),
+)
+"""Spans inside calls. Of those in one span, one begins when another ends, but for those that say otherwise."""
+
+
+def stages_of(owner: Owner) -> tuple[str, ...]:
+    """Names of a service's stages."""
+    return tuple(span.name for span in SPANS if span.stage and owner in span.owners)
+
+
+# Labels
+
+METHODS: Final[Mapping[Owner, tuple[str, ...]]] = MappingProxyType(
+    {
+        owner: tuple(f"/{service.full_name}/{method.name}" for method in service.methods)
+        for owner, service in {
+            G: gateway_pb2.DESCRIPTOR.services_by_name["SmearService"],
+            D: detector_pb2.DESCRIPTOR.services_by_name["DetectorService"],
+            C: classifier_pb2.DESCRIPTOR.services_by_name["ClassifierService"],
+        }.items()
+    }
+)
+"""Full names of the methods that each service answers."""
+
+_METHOD: Final = Label(
+    "method",
+    "full name of the RPC's method, e.g. /hemaserve.v1.SmearService/AnalyzeField",
+    tuple(method for methods in METHODS.values() for method in methods),
+)
+_CODE: Final = Label("code", "the canonical status code", tuple(code.name for code in grpc.StatusCode))
+_STAGE: Final = Label(
+    "stage",
+    "the stage, see Spans",
+    tuple(dict.fromkeys(stage for owner in EVERY for stage in stages_of(owner))),
+)
+_CAPACITY: Final = Label(
+    "capacity",
+    "what is handed out: fields, streams (gateway), crops (classifier), or triton_ms/NAME, milliseconds of a network",
+    most=64,
+)
+_PRIORITY: Final = Label("priority", "how urgent the work is", tuple(Priority))
+_NOT_ADMITTED: Final = Label(
+    "reason",
+    "why work did not get its turn",
+    ("QUEUE_FULL", "DEADLINE_UNREACHABLE", "DISPLACED", "DEADLINE_EXCEEDED", "CANCELLED"),
+)
+_MODEL: Final = Label("model", "name of a model in Triton's repository", most=64)
+_VERSION: Final = Label("version", "the model's version in Triton's repository", most=64)
+_DIGEST: Final = Label(
+    "digest", "SHA-256 of the model's file, the first 12 of its hexadecimal digits", most=64
+)
+_KIND: Final = Label("kind", "what the detector says an object is", tuple(Kind))
+_TYPE: Final = Label(
+    "type",
+    "the cell's primary type",
+    tuple(cell_type.value for cell_type in CellType if FACTS[cell_type].parent is None),
+)
+_DOUBT: Final = Label("reason", "why the classifier does not commit itself", tuple(UnidentifiedReason))
+_CHANNEL: Final = Label("channel", "the colour channel", ("red", "green", "blue"))
+_IMAGE_SIZE: Final = Label(
+    "image_size", "pixels of the field: small < 1 MP <= medium < 5 MP <= large", ("small", "medium", "large")
+)
+_END: Final = Label("end", "why the smear's count ended", tuple(SmearEnd))
+_REVIEW: Final = Label("reason", "why the result is to be looked at first", tuple(ReviewReason))
+_FIELD_OUTCOME: Final = Label("outcome", "what became of the field", ("analyzed", "failed"))
+_CREDENTIALS: Final = Label(
+    "reason",
+    "what was wrong with the call's credentials, as the audit log gives it",
+    (
+        *(
+            "missing",
+            "malformed",
+            "plaintext",
+            "unknown",
+            "wrong_secret",
+            "expired",
+            "not_yet_valid",
+            "revoked",
+        ),
+        *("forged_signature", "forbidden_algorithm", "wrong_issuer", "wrong_audience", "missing_claim"),
+    ),
+)
+_SOFTWARE: Final = Label("version", "version of the software", most=1)
+
+# Buckets
+
+FIELD_BUCKETS_S: Final = (
+    0.1,
+    0.2,
+    0.3,
+    0.4,
+    0.5,
+    0.6,
+    0.8,
+    1.0,
+    1.25,
+    1.5,
+    2.0,
+    2.5,
+    3.0,
+    4.0,
+    6.0,
+    10.0,
+    30.0,
+)
+"""Finest around the objectives of AnalyzeField: 0.5, 1 and 2.5 s for small, medium and large fields."""
+
+CLASSIFY_BUCKETS_S: Final = (
+    0.01,
+    0.025,
+    0.05,
+    0.075,
+    0.1,
+    0.15,
+    0.2,
+    0.25,
+    0.3,
+    0.4,
+    0.6,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+)
+"""Finest around the objective of Classify: 0.2 s."""
+
+LATENCY_BUCKETS_S: Final = (
+    *(0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75),
+    *(1.0, 1.5, 2.5, 5.0, 10.0, 30.0, 120.0),
+)
+"""For everything that may take from no time to minutes."""
+
+STAGE_BUCKETS_S: Final = (
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.2,
+    0.35,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+    30.0,
+)
+
+FRESHNESS_BUCKETS_S: Final = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0)
+
+ROWS_BUCKETS: Final = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256)
+
+CONFIDENCE_BUCKETS: Final = (
+    0.3,
+    0.4,
+    0.5,
+    0.6,
+    0.7,
+    0.75,
+    0.8,
+    0.85,
+    0.9,
+    0.925,
+    0.95,
+    0.975,
+    0.99,
+    0.999,
+    1.0,
+)
+
+DISAGREEMENT_BUCKETS: Final = (0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)
+
+BACKGROUND_BUCKETS: Final = (0.3, 0.4, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0)
+
+STAIN_BUCKETS: Final = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0, 1.25, 1.5)
+
+FOCUS_BUCKETS: Final = (1, 2, 5, 10, 20, 35, 50, 75, 100, 150, 200, 350, 500, 1000, 2000, 5000)
+
+# Metrics
+
+
+def _counter(
+    name: str,
+    meaning: str,
+    owners: tuple[Owner, ...],
+    *labels: Label,
+    unit: str = "",
+    needs: Needs = Needs.NOTHING,
+) -> Metric:
+    return Metric(f"{name}_total", MetricKind.COUNTER, unit, meaning, owners, labels, needs=needs)
+
+
+def _gauge(
+    name: str,
+    meaning: str,
+    owners: tuple[Owner, ...],
+    *labels: Label,
+    unit: str = "",
+    needs: Needs = Needs.NOTHING,
+) -> Metric:
+    return Metric(name, MetricKind.GAUGE, unit, meaning, owners, labels, needs=needs)
+
+
+def _histogram(
+    name: str,
+    meaning: str,
+    owners: tuple[Owner, ...],
+    *labels: Label,
+    buckets: tuple[float, ...],
+    unit: str = "seconds",
+) -> Metric:
+    return Metric(name, MetricKind.HISTOGRAM, unit, meaning, owners, labels, buckets)
+
+
+BUILD_INFO: Final = _gauge("hemaserve_build_info", "1; the label tells the software.", EVERY, _SOFTWARE)
+READY: Final = _gauge("hemaserve_ready", "1 while the service says SERVING, otherwise 0.", EVERY)
+
+RPC_STARTED: Final = _counter("hemaserve_rpc_started", "RPCs begun.", EVERY, _METHOD)
+RPC_HANDLED: Final = _counter("hemaserve_rpc_handled", "RPCs ended, by status code.", EVERY, _METHOD, _CODE)
+RPC_IN_PROGRESS: Final = _gauge("hemaserve_rpc_in_progress", "RPCs in progress.", EVERY, _METHOD)
+RPC_DURATION: Final = _histogram(
+    "hemaserve_rpc_duration_seconds",
+    "Time from an RPC's start to its end; for streams, the whole stream.",
+    EVERY,
+    _METHOD,
+    buckets=LATENCY_BUCKETS_S,
+)
+
+STAGE_DURATION: Final = _histogram(
+    "hemaserve_stage_duration_seconds",
+    "Time that one stage of the work on a request took, whether it came to its end or failed.",
+    EVERY,
+    _STAGE,
+    buckets=STAGE_BUCKETS_S,
+)
+STAGE_FAILED: Final = _counter(
+    "hemaserve_stage_failed", "Stages that ended in an error, cancelled ones left out.", EVERY, _STAGE
+)
+
+ADMISSION_SIZE: Final = _gauge(
+    "hemaserve_admission_size", "How much of a capacity there is, in its own units.", EVERY, _CAPACITY
+)
+ADMISSION_HELD: Final = _gauge(
+    "hemaserve_admission_held", "How much of a capacity is held, in its own units.", EVERY, _CAPACITY
+)
+ADMISSION_WAITING: Final = _gauge(
+    "hemaserve_admission_waiting", "Pieces of work that wait for their turn.", EVERY, _CAPACITY, _PRIORITY
+)
+ADMISSION_WAIT: Final = _histogram(
+    "hemaserve_admission_wait_seconds",
+    "Queue time: how long work waited for its turn, of the work that got it.",
+    EVERY,
+    *(_CAPACITY, _PRIORITY),
+    buckets=LATENCY_BUCKETS_S,
+)
+ADMISSION_REFUSED: Final = _counter(
+    "hemaserve_admission_refused",
+    "Pieces of work that did not get their turn, by reason.",
+    EVERY,
+    *(_CAPACITY, _PRIORITY, _NOT_ADMITTED),
+)
+
+DECODERS_DIED: Final = _counter(
+    "hemaserve_decoders_died",
+    "Processes that an image file ended, or that were ended while they decoded. Services in one process share them.",
+    EVERY,
+)
+
+TLS_EXPIRY: Final = _gauge(
+    "hemaserve_tls_certificate_expiry_timestamp_seconds",
+    "When the service's certificate ends, in seconds since 1970.",
+    EVERY,
+    unit="seconds",
+    needs=Needs.TLS,
+)
+TLS_RELOAD_FAILURES: Final = _counter(
+    "hemaserve_tls_reload_failures",
+    "Changes of certificate files that could not be used.",
+    EVERY,
+    needs=Needs.TLS,
+)
+
+ACCESS_REFUSED: Final = _counter(
+    "hemaserve_access_refused",
+    "Calls refused at the gateway's door, by the reason that the audit log gives.",
+    (G,),
+    _CREDENTIALS,
+    needs=Needs.ACCESS,
+)
+ACCESS_THROTTLED: Final = _counter(
+    "hemaserve_access_throttled_seconds",
+    "Time that messages of streams waited for their client's quota.",
+    (G,),
+    unit="seconds",
+    needs=Needs.ACCESS,
+)
+ACCESS_FILE_USABLE: Final = _gauge(
+    "hemaserve_access_file_usable",
+    "1 while the access file can be used; 0 while what it said before still holds.",
+    (G,),
+    needs=Needs.ACCESS,
+)
+AUDIT_LOST: Final = _counter(
+    "hemaserve_audit_records_lost",
+    "Calls that the audit log could not take down.",
+    (G,),
+    needs=Needs.ACCESS,
+)
+
+FIELD_DURATION: Final = _histogram(
+    "hemaserve_field_duration_seconds",
+    "Time that AnalyzeField took, of the calls that it answered, from the request's arrival to its answer.",
+    (G,),
+    _IMAGE_SIZE,
+    buckets=FIELD_BUCKETS_S,
+)
+SMEAR_FIELDS: Final = _counter(
+    "hemaserve_smear_fields", "Fields of smears that are done.", (G,), _FIELD_OUTCOME
+)
+SMEARS: Final = _counter("hemaserve_smears", "Smears that are done.", (G,), _END)
+SMEAR_REVIEWS: Final = _counter(
+    "hemaserve_smear_reviews",
+    "Smears flagged to be looked at first; one may be flagged for several reasons.",
+    (G,),
+    _REVIEW,
+)
+SMEAR_FRESHNESS: Final = _histogram(
+    "hemaserve_smear_freshness_seconds",
+    "Time from the arrival of a smear's last field to its result.",
+    (G,),
+    _PRIORITY,
+    buckets=FRESHNESS_BUCKETS_S,
+)
+
+TRITON_DURATION: Final = _histogram(
+    "hemaserve_triton_request_duration_seconds",
+    "Time that Triton took for a request, as we see it, whether it answered or failed; without our own queue.",
+    WITH_NETWORKS,
+    _MODEL,
+    buckets=STAGE_BUCKETS_S,
+)
+TRITON_FAILED: Final = _counter(
+    "hemaserve_triton_requests_failed",
+    "Requests that Triton did not answer, by the code of the error that this became.",
+    WITH_NETWORKS,
+    *(_MODEL, _CODE),
+)
+TRITON_ROWS: Final = _histogram(
+    "hemaserve_triton_request_rows",
+    "Batch size: pieces or crops in a request to Triton.",
+    WITH_NETWORKS,
+    _MODEL,
+    buckets=ROWS_BUCKETS,
+    unit="rows",
+)
+TRITON_IN_PROGRESS: Final = _gauge(
+    "hemaserve_triton_requests_in_progress", "Requests that are with Triton.", WITH_NETWORKS, _MODEL
+)
+MODEL_INFO: Final = _gauge(
+    "hemaserve_model_info",
+    "1 for each model that requests can name; the labels tell its version.",
+    WITH_NETWORKS,
+    *(_MODEL, _VERSION, _DIGEST),
+)
+
+CELLS_DETECTED: Final = _counter(
+    "hemaserve_cells_detected", "Objects that the detector found, by kind.", (D,), _KIND
+)
+FIELD_FOCUS: Final = _histogram(
+    "hemaserve_field_focus",
+    "Focus of a field: variance of the Laplacian of its green channel, in squared levels of 255; less is more blurred.",
+    (D,),
+    buckets=FOCUS_BUCKETS,
+    unit="levels squared",
+)
+FIELD_BACKGROUND: Final = _histogram(
+    "hemaserve_field_background_ratio",
+    "Brightness of a field's empty background, 0 to 1.",
+    (D,),
+    _CHANNEL,
+    buckets=BACKGROUND_BUCKETS,
+    unit="ratio",
+)
+FIELD_STAIN: Final = _histogram(
+    "hemaserve_field_stain_density",
+    "Stain of a field: optical density of its darkest pixels, the nuclei, above the background's.",
+    (D,),
+    _CHANNEL,
+    buckets=STAIN_BUCKETS,
+    unit="optical density",
+)
+
+CLASSIFY_DURATION: Final = _histogram(
+    "hemaserve_classify_duration_seconds",
+    "Time that one request of a Classify stream took, of those that were answered, from its reading to its answer.",
+    (C,),
+    buckets=CLASSIFY_BUCKETS_S,
+)
+CELLS_CLASSIFIED: Final = _counter(
+    "hemaserve_cells_classified", "Cells that a model was asked about and answered for.", (C,), _MODEL
+)
+CELLS_IDENTIFIED: Final = _counter(
+    "hemaserve_cells_identified", "Those of them that were identified, by type.", (C,), *(_MODEL, _TYPE)
+)
+CELLS_UNIDENTIFIED: Final = _counter(
+    "hemaserve_cells_unidentified", "Those of them that were not.", (C,), _MODEL
+)
+CELLS_DOUBTED: Final = _counter(
+    "hemaserve_cells_doubted",
+    "Unidentified cells by the reason; a cell may have several.",
+    (C,),
+    *(_MODEL, _DOUBT),
+)
+CELL_CONFIDENCE: Final = _histogram(
+    "hemaserve_cell_confidence_ratio",
+    "Calibrated probability of a cell's primary type, 0 to 1.",
+    (C,),
+    _MODEL,
+    buckets=CONFIDENCE_BUCKETS,
+    unit="ratio",
+)
+DISAGREEMENT: Final = _histogram(
+    "hemaserve_ensemble_disagreement_ratio",
+    "How far an ensemble's members are apart about a cell, 0 to 1.",
+    (C,),
+    _MODEL,
+    buckets=DISAGREEMENT_BUCKETS,
+    unit="ratio",
+)
+DEGRADED: Final = _counter(
+    "hemaserve_answers_degraded", "Answers of ensembles without all their members.", (C,), _MODEL
+)
+
+METRICS: Final = (
+    *(
+        BUILD_INFO,
+        READY,
+        RPC_STARTED,
+        RPC_HANDLED,
+        RPC_IN_PROGRESS,
+        RPC_DURATION,
+        STAGE_DURATION,
+        STAGE_FAILED,
+    ),
+    *(ADMISSION_SIZE, ADMISSION_HELD, ADMISSION_WAITING, ADMISSION_WAIT, ADMISSION_REFUSED, DECODERS_DIED),
+    *(TLS_EXPIRY, TLS_RELOAD_FAILURES, ACCESS_REFUSED, ACCESS_THROTTLED, ACCESS_FILE_USABLE, AUDIT_LOST),
+    *(FIELD_DURATION, SMEAR_FIELDS, SMEARS, SMEAR_REVIEWS, SMEAR_FRESHNESS),
+    *(TRITON_DURATION, TRITON_FAILED, TRITON_ROWS, TRITON_IN_PROGRESS, MODEL_INFO),
+    *(CELLS_DETECTED, FIELD_FOCUS, FIELD_BACKGROUND, FIELD_STAIN),
+    *(CLASSIFY_DURATION, CELLS_CLASSIFIED, CELLS_IDENTIFIED, CELLS_UNIDENTIFIED, CELLS_DOUBTED),
+    *(CELL_CONFIDENCE, DISAGREEMENT, DEGRADED),
+)
+"""Every metric of ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignMetric:
+    """A metric that a library or Triton brings, as far as we use it or show it.
+
+    Attributes:
+        name: as Prometheus knows it.
+        kind: of what sort it is.
+        meaning: what it tells.
+        owners: who gives it.
+        labels: names of its labels.
+    """
+
+    name: str
+    kind: MetricKind
+    meaning: str
+    owners: tuple[Owner, ...]
+    labels: tuple[str, ...] = ()
+
+
+_NV_LABELS: Final = ("model", "version")
+_NV: Final = (Owner.TRITON,)
+_N, _A = MetricKind.COUNTER, MetricKind.GAUGE
+
+FOREIGN_METRICS: Final = (
+    ForeignMetric("process_virtual_memory_bytes", _A, "Virtual memory of the process.", EVERY),
+    ForeignMetric("process_resident_memory_bytes", _A, "Memory of the process.", EVERY),
+    ForeignMetric("process_start_time_seconds", _A, "When the process started, since 1970.", EVERY),
+    ForeignMetric("process_cpu_seconds_total", _N, "Processor time of the process.", EVERY),
+    ForeignMetric("process_open_fds", _A, "Open file descriptors.", EVERY),
+    ForeignMetric("process_max_fds", _A, "Most file descriptors.", EVERY),
+    ForeignMetric(
+        "python_info",
+        _A,
+        "1; the labels tell Python's version.",
+        EVERY,
+        ("implementation", "major", "minor", "patchlevel", "version"),
+    ),
+    ForeignMetric(
+        "python_gc_objects_collected_total", _N, "Objects that were collected.", EVERY, ("generation",)
+    ),
+    ForeignMetric(
+        "python_gc_objects_uncollectable_total", _N, "Objects that could not be.", EVERY, ("generation",)
+    ),
+    ForeignMetric("python_gc_collections_total", _N, "Collections of garbage.", EVERY, ("generation",)),
+    ForeignMetric("nv_inference_request_success", _N, "Requests that were answered.", _NV, _NV_LABELS),
+    ForeignMetric(
+        "nv_inference_request_failure", _N, "Requests that were not.", _NV, (*_NV_LABELS, "reason")
+    ),
+    ForeignMetric("nv_inference_count", _N, "Rows that networks answered for.", _NV, _NV_LABELS),
+    ForeignMetric("nv_inference_exec_count", _N, "Batches that networks ran.", _NV, _NV_LABELS),
+    ForeignMetric(
+        "nv_inference_request_duration_us", _N, "Time of requests, in microseconds.", _NV, _NV_LABELS
+    ),
+    ForeignMetric("nv_inference_queue_duration_us", _N, "Of it: time in Triton's queues.", _NV, _NV_LABELS),
+    ForeignMetric(
+        "nv_inference_compute_input_duration_us", _N, "Of it: time to take inputs in.", _NV, _NV_LABELS
+    ),
+    ForeignMetric(
+        "nv_inference_compute_infer_duration_us", _N, "Of it: time in the network.", _NV, _NV_LABELS
+    ),
+    ForeignMetric(
+        "nv_inference_compute_output_duration_us", _N, "Of it: time to give outputs.", _NV, _NV_LABELS
+    ),
+    ForeignMetric(
+        "nv_inference_pending_request_count", _A, "Requests that wait in Triton's queues.", _NV, _NV_LABELS
+    ),
+    ForeignMetric("nv_cpu_utilization", _A, "Share of the machine's processors in use, 0 to 1.", _NV),
+    ForeignMetric("nv_cpu_memory_used_bytes", _A, "Memory of the machine in use.", _NV),
+)
+"""Those that are not ours. Of Triton's, those that our rules, dashboards and scalers use."""
