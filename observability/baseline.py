@@ -93,6 +93,13 @@ def value_bins(feature: Feature) -> list[Bin]:
     return [*bins, Bin("other", max(1 - sum(frequent.values()), 0.0))]
 
 
+def share_bins(feature: Feature) -> list[Bin]:
+    """Bins of a share: the first value, and the rest."""
+    (first, some), *_ = feature.counts.items()
+    share = some / feature.total
+    return [Bin(first, share, values=(first,)), Bin("rest", 1 - share)]
+
+
 def range_bins(feature: Feature) -> list[Bin]:
     """Bins of a histogram: neighbouring ranges together until each has its least share."""
     joined = list(_joined(list(feature.counts.values()), LEAST_SHARE * feature.total))

@@ -63,7 +63,7 @@ def alert(service: Service, slo: Slo, burn: Burn) -> Alert:
         expression=(
             f"{ERRORS}_rate{long}{{{told}}} > {bound}\n"
             f"and {ERRORS}_rate{short}{{{told}}} > {bound}\n"
-            f"and {EVENTS}{long}{{{told}}} >= {slo.least_events}\n"
+            f"and {ERRORS}_rate{long}{{{told}}} * {EVENTS}{long}{{{told}}} >= {slo.least_bad}\n"
         ),
         severity=burn.severity,
         summary=slo.summary,

@@ -15,7 +15,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from observability.baseline import FLOOR, Baseline, Bin, range_bins, value_bins
+from observability.baseline import FLOOR, Baseline, Bin, range_bins, share_bins, value_bins
 from observability.rules import TEMPLATES, Alert, Group, Record
 from observability.specification import AlertName, Line, Model, Selector, Slug
 from observability.windows import Scale, Severity, duration
@@ -44,7 +44,10 @@ class Watched(Model):
     """A counter or a histogram."""
 
     by: str | None = None
-    """The counter's label whose values are compared; None for a histogram."""
+    """The counter's label whose values are compared."""
+
+    of: Selector | None = None
+    """A counter of all, of which `values` counts some: their share is compared."""
 
     measure: Measure
     window_s: Annotated[int, Field(ge=60)]
@@ -56,8 +59,11 @@ class Watched(Model):
     @model_validator(mode="after")
     def _has_values(self) -> Self:
         kind = self.values.declared.kind
-        if (kind, self.by is None) not in {("histogram", True), ("counter", False)}:
-            raise ValueError(f"values: a {kind}; allowed: a counter with `by`, or a histogram without")
+        told = (self.by is not None) + (self.of is not None)
+        if (kind, told) not in {("histogram", 0), ("counter", 1)}:
+            raise ValueError(
+                f"values: a {kind} with {told} of `by` and `of`; allowed: a counter with one, a histogram with none"
+            )
         if self.by is not None and self.by not in self.values.declared.labels:
             raise ValueError(f"by: {self.by!r}; allowed: {', '.join(self.values.declared.labels)}")
         return self
@@ -65,16 +71,21 @@ class Watched(Model):
     def bins(self, baseline: Baseline) -> list[Bin]:
         """The parts of its values that are compared."""
         feature = baseline.features[self.feature]
+        if self.of is not None:
+            return share_bins(feature)
         return range_bins(feature) if self.by is None else value_bins(feature)
 
     def count(self, one: Bin, bins: Sequence[Bin], window: str) -> str:
         """How many values of a bin there were, in PromQL; 0 where none ever was."""
+        if self.of is not None:
+            some = f"(sum(increase({self.values.select()}[{window}])) or vector(0))"
+            return some if one.values else f"({self.total(window)} - {some})"
         if self.by is not None:
             others = "|".join(value for each in bins for value in each.values)
             matcher = f'="{one.values[0]}"' if one.values else f'!~"{others}"'
             return f"(sum(increase({self.values.select(**{self.by: matcher})}[{window}])) or vector(0))"
         below = [
-            f"sum(increase({self.values.select('_bucket', le=f'=\"{bound}\"')}[{window}]))"
+            f"sum(increase({self.values.below(bound)}[{window}]))"
             for bound in (one.upto, one.above)
             if bound is not None
         ]
@@ -82,8 +93,8 @@ class Watched(Model):
 
     def total(self, window: str) -> str:
         """How many values there were, in PromQL."""
-        suffix = "_count" if self.by is None else ""
-        return f"sum(increase({self.values.select(suffix)}[{window}]))"
+        every = self.of.select() if self.of else self.values.select("" if self.by else "_count")
+        return f"sum(increase({every}[{window}]))"
 
 
 class Drift(Model):

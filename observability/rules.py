@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import promql_parser
 import yaml
 
 from observability.windows import Severity, duration
@@ -20,9 +21,9 @@ class Record:
     expression: str
     labels: Mapping[str, str] = field(default_factory=dict)
 
-    def written(self) -> dict[str, Any]:
+    def written(self, runbooks: str = RUNBOOKS) -> dict[str, Any]:  # noqa: ARG002 - as alerts are
         """As Prometheus reads it."""
-        return _without_empty({"record": self.name, "expr": self.expression, "labels": dict(self.labels)})
+        return _without_empty({"record": self.name, "expr": _pretty(self.expression), "labels": dict(self.labels)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,26 +50,23 @@ class Alert:
         """Those that the rule gives it."""
         return {"severity": self.severity, **self.labels}
 
-    def annotations(self, **values: str) -> dict[str, str]:
+    def annotations(self, runbooks: str = RUNBOOKS, **values: str) -> dict[str, str]:
         """What is sent along; `values` replace the templates, as Prometheus would."""
         description = self.description
         for template, value in values.items():
             description = description.replace(TEMPLATES[template], value)
-        return {
-            "summary": self.summary,
-            "description": description,
-            "runbook_url": f"{RUNBOOKS}/{self.name}.md",
-        }
+        told = {"summary": self.summary, "description": description}
+        return _without_empty({**told, "runbook_url": f"{runbooks}/{self.name}.md"})
 
-    def written(self) -> dict[str, Any]:
+    def written(self, runbooks: str = RUNBOOKS) -> dict[str, Any]:
         """As Prometheus reads it."""
         return _without_empty(
             {
                 "alert": self.name,
-                "expr": self.expression,
+                "expr": _pretty(self.expression),
                 "for": self.lasting,
                 "labels": self.all_labels,
-                "annotations": self.annotations(),
+                "annotations": self.annotations(runbooks),
             }
         )
 
@@ -85,12 +83,12 @@ class Group:
     rules: Sequence[Record | Alert]
     every_s: float
 
-    def written(self) -> dict[str, Any]:
+    def written(self, runbooks: str = RUNBOOKS) -> dict[str, Any]:
         """As Prometheus reads it."""
         return {
             "name": self.name,
             "interval": duration(self.every_s),
-            "rules": [rule.written() for rule in self.rules],
+            "rules": [rule.written(runbooks) for rule in self.rules],
         }
 
 
@@ -119,6 +117,15 @@ def _text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
 
 
 _Dumper.add_representer(str, _text)
+
+
+def _pretty(expression: str) -> str:
+    """PromQL as people read it.
+
+    Raises:
+        ValueError: it is none.
+    """
+    return promql_parser.parse(expression).prettify()
 
 
 def _without_empty(document: Mapping[str, Any]) -> dict[str, Any]:

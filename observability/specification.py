@@ -1,6 +1,5 @@
 """What a service promises: the files in deploy/observability/slos, as objects."""
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
@@ -34,14 +33,17 @@ class Selector(Model):
     signal: str
     """The signal's declared name."""
 
-    labels: Mapping[str, str | tuple[str, ...]] = {}
-    """What labels have to be: one value, or one of several."""
+    labels: Mapping[str, str] = {}
+    """What labels have to be."""
+
+    matching: Mapping[str, str] = {}
+    """Regular expressions that labels have to match as a whole."""
 
     @model_validator(mode="after")
     def _is_declared(self) -> Self:
         if self.signal not in SIGNALS:
             raise ValueError(f"signal: {self.signal!r}; allowed: one that services/runtime/signals.py declares")
-        if unknown := set(self.labels) - set(SIGNALS[self.signal].labels):
+        if unknown := {*self.labels, *self.matching} - set(SIGNALS[self.signal].labels):
             raise ValueError(
                 f"labels: {', '.join(sorted(unknown))}; allowed: {', '.join(SIGNALS[self.signal].labels)}"
             )
@@ -59,9 +61,14 @@ class Selector(Model):
             suffix: of the series' name, e.g. `_bucket`.
             more: further matchers, operator included, e.g. `le='="0.5"'`.
         """
-        matchers = [f"{name}{_matcher(value)}" for name, value in self.labels.items()]
+        matchers = [f'{name}="{value}"' for name, value in self.labels.items()]
+        matchers += [f'{name}=~"{value}"' for name, value in self.matching.items()]
         matchers += [f"{name}{matcher}" for name, matcher in more.items()]
         return f"{self.signal}{suffix}" + (f"{{{', '.join(matchers)}}}" if matchers else "")
+
+    def below(self, bound: str) -> str:
+        """Those of a histogram's values that are not above a bound."""
+        return self.select("_bucket", le=f'="{bound}"')
 
 
 class Errors(Selector):
@@ -92,12 +99,28 @@ class Errors(Selector):
         """The share of bad events over a window, in PromQL: none without events, 0 without bad ones."""
         chosen = "|".join(self.bad[self.bad_label])
         bad = self.select(**{self.bad_label: f'=~"{chosen}"'})
-        every = f"sum(rate({self.select()}[{window}]))"
-        return f"(sum(rate({bad}[{window}])) or 0 * {every}) / {every}"
+        return _ratio(bad, self.select(), window)
 
     def events(self, window: str) -> str:
         """How many events there were, in PromQL."""
         return f"sum(increase({self.select()}[{window}]))"
+
+
+class Share(Selector):
+    """Events of a counter that are bad, of those of another."""
+
+    kind: Literal["share"]
+
+    of: Selector
+    """All events."""
+
+    def error_ratio(self, window: str) -> str:
+        """The share of bad events over a window, in PromQL: none without events, 0 without bad ones."""
+        return _ratio(self.select(), self.of.select(), window)
+
+    def events(self, window: str) -> str:
+        """How many events there were, in PromQL."""
+        return f"sum(increase({self.of.select()}[{window}]))"
 
 
 class Latency(Selector):
@@ -121,7 +144,7 @@ class Latency(Selector):
 
     def error_ratio(self, window: str) -> str:
         """The share of events that took longer, over a window, in PromQL; none without events."""
-        good = self.select("_bucket", le=f'="{self.within_s}"')
+        good = self.below(str(self.within_s))
         return f"1 - sum(rate({good}[{window}])) / sum(rate({self.select('_count')}[{window}]))"
 
     def events(self, window: str) -> str:
@@ -148,10 +171,11 @@ class Slo(Model):
     objective: Annotated[float, Field(gt=0.5, lt=1)]
     """The share of events that must be good over the period."""
 
-    least_events: Annotated[int, Field(ge=1)]
-    """With fewer events in an alert's long window it is silent: one bad one among a few says little."""
+    least_bad: Annotated[int, Field(ge=1)] = 3
+    """With fewer bad events in an alert's long window it is silent: at night, one among a few is a large share and says
+    little. That all of a few are bad is told."""
 
-    indicator: Annotated[Errors | Latency, Field(discriminator="kind")]
+    indicator: Annotated[Errors | Share | Latency, Field(discriminator="kind")]
 
     @model_validator(mode="after")
     def _can_burn(self) -> Self:
@@ -217,7 +241,8 @@ def load(path: Path, model: type[Read]) -> Read:
         raise InvalidSpecification(f"{path.name}: {where}: {first['msg']}") from error
 
 
-def _matcher(value: str | tuple[str, ...]) -> str:
-    if isinstance(value, str):
-        return f'="{value}"'
-    return f'=~"{"|".join(map(re.escape, value))}"'
+
+def _ratio(bad: str, every: str, window: str) -> str:
+    """Of counters; a series of what was never bad does not exist, which is 0 and not unknown."""
+    total = f"sum(rate({every}[{window}]))"
+    return f"sum(rate({bad}[{window}])) / {total} or 0 * {total}"
