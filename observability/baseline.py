@@ -114,7 +114,7 @@ def range_bins(feature: Feature) -> list[Bin]:
 
 
 def _joined(counts: Sequence[float], least: float) -> Iterator[tuple[int, float]]:
-    """Last index and sum of neighbouring counts that are `least` or more together; the rest goes to the last of them."""
+    """Last index and sum of neighbouring counts, `least` or more together; what is left goes to the last of them."""
     groups: list[tuple[int, float]] = []
     held = 0.0
     for place, count in enumerate(counts):

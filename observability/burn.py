@@ -1,6 +1,6 @@
 """From promises to rules: how much of the error budget is spent, and alerts that it is spent too fast.
 
-A window is called by its length at scale 1 whatever the scale, so that nobody who reads what is recorded has to know it.
+A window is called by its length at scale 1 whatever the scale: who reads what is recorded need not know of it.
 """
 
 from collections.abc import Iterator
@@ -39,7 +39,9 @@ def groups(service: Service, scale: Scale = Scale()) -> list[Group]:
             [rule for slo in slos for rule in _records(service, slo, _LONG, scale)],
             long_every_s,
         ),
-        Group(f"{name}-budget", [rule for slo in slos for rule in _budget(service, slo, scale)], long_every_s),
+        Group(
+            f"{name}-budget", [rule for slo in slos for rule in _budget(service, slo, scale)], long_every_s
+        ),
         Group(
             f"{name}-alerts",
             [alert(service, slo, burn) for slo in slos for burn in BURNS],

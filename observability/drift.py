@@ -120,6 +120,26 @@ def distance(measure: Measure, now: Sequence[float], usual: Sequence[float]) -> 
     return sum((p - q) * math.log(p / q) for p, q in floored)
 
 
+def moved(measure: Measure, usual: Sequence[float], far: float) -> list[float]:
+    """Shares that are so far from the usual ones, by more and more values in the rarest part.
+
+    Raises:
+        ValueError: no shares are so far.
+    """
+    rarest = min(range(len(usual)), key=usual.__getitem__)
+
+    def mixed(by: float) -> list[float]:
+        return [(1 - by) * share + by * (place == rarest) for place, share in enumerate(usual)]
+
+    low, high = 0.0, 1.0
+    if distance(measure, mixed(high), usual) < far:
+        raise ValueError(f"far: {far:g}; allowed: up to {distance(measure, mixed(high), usual):g}")
+    while high - low > 1e-9:
+        middle = (low + high) / 2
+        low, high = (middle, high) if distance(measure, mixed(middle), usual) < far else (low, middle)
+    return mixed(high)
+
+
 def _rules(one: Watched, baseline: Baseline, scale: Scale) -> Iterator[Record | Alert]:
     window, bins = scale.window(one.window_s), one.bins(baseline)
     feature = {"feature": one.feature}

@@ -76,5 +76,7 @@ def write(folder: Path, files: Mapping[str, str]) -> None:
 
 def stale(folder: Path, files: Mapping[str, str]) -> list[str]:
     """Names of files that are missing, differ, or should not be there."""
-    there = {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir()} if folder.is_dir() else {}
+    there = (
+        {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir()} if folder.is_dir() else {}
+    )
     return sorted(name for name in {*there, *files} if there.get(name) != files.get(name))

@@ -23,7 +23,9 @@ class Record:
 
     def written(self, runbooks: str = RUNBOOKS) -> dict[str, Any]:  # noqa: ARG002 - as alerts are
         """As Prometheus reads it."""
-        return _without_empty({"record": self.name, "expr": _pretty(self.expression), "labels": dict(self.labels)})
+        return _without_empty(
+            {"record": self.name, "expr": _pretty(self.expression), "labels": dict(self.labels)}
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The signals that rules and dashboards may use: those that services/runtime/signals.py declares, and what Prometheus adds."""
+"""The signals that rules and dashboards may use: those of services/runtime/signals.py, and what Prometheus adds."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

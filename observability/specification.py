@@ -42,7 +42,9 @@ class Selector(Model):
     @model_validator(mode="after")
     def _is_declared(self) -> Self:
         if self.signal not in SIGNALS:
-            raise ValueError(f"signal: {self.signal!r}; allowed: one that services/runtime/signals.py declares")
+            raise ValueError(
+                f"signal: {self.signal!r}; allowed: one that services/runtime/signals.py declares"
+            )
         if unknown := {*self.labels, *self.matching} - set(SIGNALS[self.signal].labels):
             raise ValueError(
                 f"labels: {', '.join(sorted(unknown))}; allowed: {', '.join(SIGNALS[self.signal].labels)}"
@@ -239,7 +241,6 @@ def load(path: Path, model: type[Read]) -> Read:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise InvalidSpecification(f"{path.name}: {where}: {first['msg']}") from error
-
 
 
 def _ratio(bad: str, every: str, window: str) -> str:

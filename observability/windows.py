@@ -37,8 +37,8 @@ BURNS: Final = (
     Burn(3, DAY, 2 * HOUR, "ticket"),
     Burn(1, 3 * DAY, 6 * HOUR, "ticket"),
 )
-"""2% of the budget in an hour, 5% in six, 10% in a day, 10% in three: "The Site Reliability Workbook" (Beyer et al., 2018),
-chapter 5, "Multiwindow, Multi-Burn-Rate Alerts"; short windows are a twelfth of the long ones."""
+"""2% of the budget in an hour, 5% in six, 10% in a day, 10% in three, and short windows of a twelfth of the long ones:
+"The Site Reliability Workbook" (Beyer et al., 2018), chapter 5, "Multiwindow, Multi-Burn-Rate Alerts"."""
 
 
 @dataclass(frozen=True, slots=True)
