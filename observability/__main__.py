@@ -6,6 +6,7 @@ python -m observability [--check] [--runbooks URL]
 import argparse
 
 from observability.files import DEPLOY, read, rule_files, stale, write
+from observability.grafana import dashboard_files
 from observability.rules import RUNBOOKS
 
 
@@ -20,7 +21,8 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     told = read()
-    for folder, files in {"rules": rule_files(told, runbooks=arguments.runbooks)}.items():
+    written = {"rules": rule_files(told, runbooks=arguments.runbooks), "dashboards": dashboard_files()}
+    for folder, files in written.items():
         if not arguments.check:
             write(DEPLOY / folder, files)
         elif late := stale(DEPLOY / folder, files):

@@ -1,7 +1,7 @@
 """Prometheus with all rules, on a stack that runs on this machine, until Ctrl-C.
 
-    hemaserve up --ready-file ready.json
-    python -m observability.local ready.json
+hemaserve up --ready-file ready.json
+python -m observability.local ready.json
 """
 
 import argparse
@@ -30,7 +30,9 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         try:
             with running(folder, targets(arguments.ready_file), port=arguments.port) as prometheus:
-                sys.stdout.write(f"Prometheus is ready at {prometheus.url}, its alerts at {prometheus.url}/alerts\n")
+                sys.stdout.write(
+                    f"Prometheus is ready at {prometheus.url}, its alerts at {prometheus.url}/alerts\n"
+                )
                 sys.stdout.flush()
                 signal.sigwait({signal.SIGINT, signal.SIGTERM})
         except NotStarted as failure:

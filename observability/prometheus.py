@@ -128,7 +128,11 @@ def running(
     configuration["rule_files"] = [f"{rules.absolute()}/*.yaml"]
     if every_s is not None:
         every = f"{round(every_s * 1000)}ms"
-        configuration["global"] = {"scrape_interval": every, "scrape_timeout": every, "evaluation_interval": every}
+        configuration["global"] = {
+            "scrape_interval": every,
+            "scrape_timeout": every,
+            "evaluation_interval": every,
+        }
     (folder / "targets.json").write_text(json.dumps(scraped), encoding="utf-8")
     (folder / "prometheus.yml").write_text(yaml.safe_dump(configuration), encoding="utf-8")
     address = f"127.0.0.1:{_free_port() if port is None else port}"
