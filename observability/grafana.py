@@ -1,5 +1,6 @@
 """Dashboards as Grafana's JSON, by its own foundation SDK, whose types are made from Grafana's schema."""
 
+import itertools
 from typing import Any, Final
 
 from grafana_foundation_sdk.builders import bargauge, stat, timeseries
@@ -53,10 +54,11 @@ def _built(one: Dashboard) -> Any:
         )
         .with_variable(DatasourceVariable("datasource").label("Prometheus").type("prometheus"))
     )
+    numbers = itertools.count(1)
     for row in one.rows:
-        builder = builder.with_row(RowBuilder(row.title))
+        builder = builder.with_row(RowBuilder(row.title).id(next(numbers)))
         for panel in row.panels:
-            builder = builder.with_panel(_panel(panel))
+            builder = builder.with_panel(_panel(panel).id(next(numbers)))
     return builder.build()
 
 
