@@ -9,6 +9,7 @@ from services.classifier.catalogue import ModelCatalogue
 from services.classifier.classifier import Classifier
 from services.classifier.crops import CropLimits, CropReader
 from services.classifier.ensemble import Networks
+from services.classifier.metrics import ClassifierMetrics
 from services.classifier.profiles import SiteProfiles
 from services.classifier.screening import Screening
 from services.classifier.servicer import ClassifierServicer
@@ -21,6 +22,7 @@ from services.runtime.process import Service
 from services.runtime.workers import Workers
 from services.triton.client import TritonClient
 from services.triton.loading import LoadPolicy
+from services.triton.metrics import ModelMetrics
 from services.triton.pace import PaceLimits, TritonPace
 
 
@@ -33,14 +35,18 @@ class ClassifierApplication:
         self._own_decoders = decoders is None
         self._decoders = decoders or Decoders(settings.decoders)
         self._triton = triton
+        admission = AdmissionMetrics()
+        self.metrics = admission.registry
+        self._decoders.tell(self.metrics)
         self._catalogue = ModelCatalogue(
-            triton, default=settings.default_model, default_members=settings.default_members
+            triton,
+            default=settings.default_model,
+            default_members=settings.default_members,
+            metrics=ModelMetrics(self.metrics),
         )
         limits = CropLimits(settings.min_crop_side_px, settings.max_crop_side_px)
         reader = CropReader(self._decoders, limits)
         # One bound for all who work on crops: it is their pixels' memory that it is about.
-        admission = AdmissionMetrics()
-        self.metrics = admission.registry
         crops = Capacity(
             "crops", settings.crops_at_once, settings.crops_waiting, kept_for_stat=settings.crops_at_once // 4
         )
@@ -49,7 +55,8 @@ class ClassifierApplication:
         pace = TritonPace(triton, PaceLimits(settings.max_batch_ms, settings.batches_at_once), admission)
         networks = Networks(pace, self._catalogue)
         profiles = SiteProfiles(settings.site_profiles)
-        classifier = Classifier(self._catalogue, networks, reader, profiles, capacity)
+        metrics = ClassifierMetrics(self.metrics)
+        classifier = Classifier(self._catalogue, networks, reader, profiles, capacity, metrics)
         self._workers = Workers(settings.workers)
         screening = Screening(
             triton,
@@ -63,7 +70,9 @@ class ClassifierApplication:
             reader=reader,
             capacity=capacity,
         )
-        self._servicer = ClassifierServicer(settings, self._catalogue, classifier, profiles, screening)
+        self._servicer = ClassifierServicer(
+            settings, self._catalogue, classifier, profiles, screening, metrics
+        )
 
     @property
     def service_names(self) -> Sequence[str]:

@@ -22,6 +22,7 @@ from services.classifier.models import (
 from services.classifier.parameters import UnusableModelError
 from services.triton.client import TritonClient
 from services.triton.descriptions import ModelDescription
+from services.triton.metrics import ModelMetrics
 
 _log = structlog.get_logger(__name__)
 
@@ -49,6 +50,7 @@ class ModelCatalogue:
         default: name of the model for requests that name none.
         default_members: the members of the default model, for when Triton cannot load it, and with it loses what it
             knows of it; empty when the default model is a single network.
+        metrics: where the models' versions are shown.
         clock: monotonic time in seconds.
     """
 
@@ -58,11 +60,13 @@ class ModelCatalogue:
         *,
         default: str,
         default_members: Sequence[str] = (),
+        metrics: ModelMetrics | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._triton = triton
         self._default = default
         self._default_members = tuple(default_members)
+        self._metrics = metrics or ModelMetrics()
         self._clock = clock
         self._models: Mapping[str, ClassificationModel] = {}
         self._votes: Sequence[Votes] = ()
@@ -154,6 +158,7 @@ class ModelCatalogue:
         self._models = {name: model for name, model in models.items() if _is_whole(model, models)}
         self._votes = _parsed(descriptions, is_vote, parse_vote)
         self._looked_at = looked_at
+        self._metrics.seen((model.name, model.version, model.sha256) for model in self._models.values())
 
     async def _describe(self, name: str) -> ModelDescription | None:
         try:

@@ -13,9 +13,11 @@ from services.classifier.crops import CropBatch, CropReader, EncodedCrop
 from services.classifier.decision import Decision, decide
 from services.classifier.ensemble import Answer, Networks
 from services.classifier.explanation import Explanation, check_type, explanation
+from services.classifier.metrics import ClassifierMetrics
 from services.classifier.profiles import SiteProfiles, StoredProfile
 from services.runtime.admission import Admission
 from services.runtime.remote import Deadline
+from services.runtime.stages import stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,7 @@ class Classifier:
         profiles: where site profiles are found by name.
         capacity: crops that are worked on at one time, over all requests: pixels are copied several times on their way
             to Triton, and a request that waits for its turn costs only what it brought.
+        metrics: where the figures of cells go.
     """
 
     def __init__(
@@ -82,12 +85,14 @@ class Classifier:
         reader: CropReader,
         profiles: SiteProfiles,
         capacity: Admission,
+        metrics: ClassifierMetrics | None = None,
     ) -> None:
         self._catalogue = catalogue
         self._networks = networks
         self._reader = reader
         self._profiles = profiles
         self._capacity = capacity
+        self._metrics = metrics or ClassifierMetrics()
 
     async def classify(
         self, model_name: str, crops: list[EncodedCrop], *, site_profile: str = "", timeout_s: float
@@ -110,11 +115,16 @@ class Classifier:
         profile = await self._profile(site_profile)
         count = len(crops)
         async with self._capacity.admitted(count, deadline=deadline):
-            batch, errors = await self._reader.read(crops, size=model.crop_size_px)
-            crops.clear()
-            batch = await _corrected(batch, profile)
-            answer = await self._networks.answer(model, batch, timeout_s=deadline.remaining_s())
-        named = iter(_named(answer))
+            with stage("read"):
+                batch, errors = await self._reader.read(crops, size=model.crop_size_px)
+                crops.clear()
+                batch = await _corrected(batch, profile)
+            with stage("infer"):
+                answer = await self._networks.answer(model, batch, timeout_s=deadline.remaining_s())
+        with stage("vote"):
+            said = _named(answer)
+        self._metrics.named(answer, [cell.decision for cell in said])
+        named = iter(said)
         outcomes = [errors[index] if index in errors else next(named) for index in range(count)]
         return ClassifiedCrops(answer, outcomes, profile)
 
@@ -149,19 +159,23 @@ class Classifier:
             check_type(cell_type, model.leaf_types)
         profile = await self._profile(site_profile)
         async with self._capacity.admitted(deadline=deadline):
-            pixels = await self._reader.read_one(crop, size=model.crop_size_px)
-            batch = await _corrected(pixels[None], profile)
-            answer = await self._networks.answer(
-                model, batch, timeout_s=deadline.remaining_s(), evidence=True
+            with stage("read"):
+                pixels = await self._reader.read_one(crop, size=model.crop_size_px)
+                batch = await _corrected(pixels[None], profile)
+            with stage("infer"):
+                answer = await self._networks.answer(
+                    model, batch, timeout_s=deadline.remaining_s(), evidence=True
+                )
+        with stage("vote"):
+            (cell,) = _named(answer)
+        with stage("explain"):
+            opinions = answer.opinions or {model.name: answer.probabilities}
+            explained = explanation(
+                {name: rows[0] for name, rows in answer.evidence.items()},
+                {name: rows[0] for name, rows in opinions.items()},
+                model.leaf_types,
+                cell.decision.cell_type if cell_type is None else cell_type,
             )
-        (cell,) = _named(answer)
-        opinions = answer.opinions or {model.name: answer.probabilities}
-        explained = explanation(
-            {name: rows[0] for name, rows in answer.evidence.items()},
-            {name: rows[0] for name, rows in opinions.items()},
-            model.leaf_types,
-            cell.decision.cell_type if cell_type is None else cell_type,
-        )
         return ExplainedCrop(answer, cell, explained, profile)
 
     async def _profile(self, name: str) -> StoredProfile | None:

@@ -18,6 +18,7 @@ from services.gateway.classify_cells import CellNaming
 from services.gateway.detector import DetectorClient
 from services.gateway.explain_cell import CellExplaining
 from services.gateway.located_cells import CellCutter
+from services.gateway.metrics import GatewayMetrics
 from services.gateway.models import ModelDirectory
 from services.gateway.pipeline import FieldPipeline
 from services.gateway.servicer import SmearServicer
@@ -62,6 +63,7 @@ class GatewayApplication:
         admission = AdmissionMetrics()
         for_stat = max(1, settings.streams_at_once // 4)
         self.metrics = admission.registry
+        self._decoders.tell(self.metrics)
         fields, streams = settings.fields_at_once, settings.streams_at_once
         self.fields = Admission(
             Capacity("fields", fields + 1, settings.fields_waiting, kept_for_stat=1, beside_stat=1), admission
@@ -80,6 +82,7 @@ class GatewayApplication:
             naming=CellNaming(classifier, models, cutter),
             explaining=CellExplaining(classifier, models, cutter),
             threads=self._threads,
+            metrics=GatewayMetrics(self.metrics),
         )
 
     @property

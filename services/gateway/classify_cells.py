@@ -12,6 +12,7 @@ from services.gateway.models import CropShape, ModelDirectory
 from services.gateway.provenance import merge_provenances
 from services.runtime.remote import Deadline
 from services.runtime.repeating import repeated
+from services.runtime.stages import stage
 from services.runtime.tasks import task_group
 
 Outcome = cells_pb2.Classification | DomainError
@@ -52,8 +53,10 @@ class CellNaming:
         Raises:
             DomainError: none of them could be named, whatever their images.
         """
-        shape = await self._models.crop_shape(model, field="model", timeout_s=deadline.remaining_s())
-        cut = await asyncio.gather(*(self._cut(cell, shape) for cell in cells))
+        with stage("models"):
+            shape = await self._models.crop_shape(model, field="model", timeout_s=deadline.remaining_s())
+        with stage("cut"):
+            cut = await asyncio.gather(*(self._cut(cell, shape) for cell in cells))
         outcomes: dict[int, Outcome] = {
             index: crop for index, crop in enumerate(cut) if isinstance(crop, DomainError)
         }
@@ -69,7 +72,10 @@ class CellNaming:
             async def attempt() -> tuple[dict[int, Outcome], cells_pb2.Provenance]:
                 return await self._named(crops, model, site_profile, deadline)
 
-            named, provenance = await repeated(attempt, budgets=[self._classifier.budget], deadline=deadline)
+            with stage("classify"):
+                named, provenance = await repeated(
+                    attempt, budgets=[self._classifier.budget], deadline=deadline
+                )
             outcomes |= named
         return NamedCells(
             outcomes=tuple(outcomes[index] for index in range(len(cells))), provenance=provenance

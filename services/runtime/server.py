@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
 import grpc
 import grpc.aio
@@ -19,7 +19,11 @@ from services.runtime.interceptors import RpcInterceptor
 from services.runtime.messages import SoundMessages
 from services.runtime.metrics import MetricsEndpoint, RpcMetrics, TlsMetrics
 from services.runtime.settings import ServiceSettings
+from services.runtime.stages import StageMetrics
 from services.runtime.tls_files import TlsFiles
+
+if TYPE_CHECKING:
+    from services.runtime.recording import Recorder
 
 _log = structlog.get_logger(__name__)
 
@@ -95,7 +99,8 @@ async def running(
         # A registry collects like any of its own collectors.
         registry.register(application.metrics)
     inner = application.interceptors(registry) if isinstance(application, Guarded) else ()
-    interceptor = RpcInterceptor(metrics)
+    recorder = _recorder(settings, name)
+    interceptor = RpcInterceptor(metrics, StageMetrics(registry, name), recorder)
     server = _server(settings, [interceptor, *inner, SoundMessages()])
     watch = HealthWatch(
         application.check,
@@ -124,6 +129,8 @@ async def running(
         with contextlib.suppress(asyncio.CancelledError):
             await watching
         await application.close()
+        if recorder is not None:
+            await recorder.close()
         endpoint.close()
         _log.info("stopped", name=name)
 
@@ -165,6 +172,15 @@ def _reflect(application: Application, server: grpc.aio.Server) -> None:
     health = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
     names = (*application.service_names, health, reflection.SERVICE_NAME)
     reflection.enable_server_reflection(names, server)
+
+
+def _recorder(settings: ServiceSettings, name: str) -> "Recorder | None":
+    if not settings.trace_endpoint:
+        return None
+    # Only where spans are recorded: OpenTelemetry takes its share of the memory.
+    from services.runtime.recording import recorder  # noqa: PLC0415
+
+    return recorder(name, endpoint=settings.trace_endpoint, share=settings.trace_share)
 
 
 def _credentials(files: TlsFiles, registry: CollectorRegistry) -> grpc.ServerCredentials:

@@ -50,6 +50,14 @@ class ServiceSettings(BaseSettings):
     log_format: Literal["json", "text"] = "json"
     """`json`: one object a line; `text`: for people."""
 
+    trace_endpoint: Annotated[str, Field(pattern=r"^(https?://[^/?#@\s]+:\d{1,5})?$")] = ""
+    """Collector that spans are sent to by OTLP over gRPC, e.g. `http://127.0.0.1:4317`, or `https://` with TLS. Empty:
+    no spans are recorded; the trace context of callers is passed on and told in logs all the same."""
+
+    trace_share: Annotated[float, Field(ge=0, le=1)] = 0.05
+    """Of the traces that begin in this service, how many are recorded. Where a caller says whether its trace is
+    recorded, that counts."""
+
     default_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 30.0
     """Time that a unary call gets, in seconds, when its caller sets no deadline."""
 

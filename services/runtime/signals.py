@@ -1,12 +1,10 @@
-"""Every signal of the services, declared: metrics, spans, and those of Triton's that our rules use. Pure data.
+"""Every metric of the services, declared, and those of Triton and of libraries that are used. Pure data.
 
-`services.runtime.metrics` makes metrics of what is declared here and of nothing else, `services.runtime.tracing` spans;
-docs/telemetry.md is written from it, and a test holds running services to it.
+`services.runtime.instruments` makes metrics of what is declared here, and nothing else does; docs/telemetry.md is
+written from it, and a test holds services to it. Spans are declared in `services.runtime.span_signals`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
@@ -17,210 +15,20 @@ from hemaserve.differential import ReviewReason
 from hemaserve.results import Priority
 from hemaserve.smear_count import SmearEnd
 from hemaserve.v1 import classifier_pb2, detector_pb2, gateway_pb2
-
-
-class Owner(StrEnum):
-    """Who gives a signal."""
-
-    GATEWAY = "gateway"
-    DETECTOR = "detector"
-    CLASSIFIER = "classifier"
-    TRITON = "triton"
-
-
-class MetricKind(StrEnum):
-    """Of what sort a metric is."""
-
-    COUNTER = "counter"
-    GAUGE = "gauge"
-    HISTOGRAM = "histogram"
-
-
-class Needs(StrEnum):
-    """What a service must be set up with to have a signal at all."""
-
-    NOTHING = ""
-    TLS = "TLS"
-    ACCESS = "an access file"
-
-
-OTHER: Final = "other"
-"""What stands in the place of a label's value that is not among those that it may have."""
-
-
-@dataclass(frozen=True, slots=True)
-class Label:
-    """A label of metrics.
-
-    Attributes:
-        name: its name.
-        meaning: what it tells.
-        values: what it may be; empty where that is not known beforehand.
-        most: of how many values it may be then; the first ones are taken.
-    """
-
-    name: str
-    meaning: str
-    values: tuple[str, ...] = ()
-    most: int = 0
-
-    @property
-    def cardinality(self) -> int:
-        """How many values there may be, `OTHER` among them."""
-        return (len(self.values) or self.most) + 1
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """A metric.
-
-    Attributes:
-        name: as Prometheus knows it; a counter's ends in `_total`.
-        kind: of what sort it is.
-        unit: of its value; empty for a number of things.
-        meaning: what it tells, in one line.
-        owners: the services that have it.
-        labels: in their order.
-        buckets: upper bounds of a histogram's.
-        needs: what a service must be set up with to have it.
-    """
-
-    name: str
-    kind: MetricKind
-    unit: str
-    meaning: str
-    owners: tuple[Owner, ...]
-    labels: tuple[Label, ...] = ()
-    buckets: tuple[float, ...] = ()
-    needs: Needs = Needs.NOTHING
-
-
-@dataclass(frozen=True, slots=True)
-class Attribute:
-    """An attribute of spans; never anything that a caller says freely."""
-
-    name: str
-    meaning: str
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """A span.
-
-    Attributes:
-        name: its name.
-        meaning: what happens in it.
-        owners: the services that record it.
-        parents: names of the spans that it may be in; `RPC` for that of a call.
-        stage: whether it is a stage, which `hemaserve_stage_duration_seconds` has too.
-        attributes: what it carries.
-    """
-
-    name: str
-    meaning: str
-    owners: tuple[Owner, ...]
-    parents: tuple[str, ...]
-    stage: bool = True
-    attributes: tuple[Attribute, ...] = ()
-
-
-G, D, C = Owner.GATEWAY, Owner.DETECTOR, Owner.CLASSIFIER
-EVERY: Final = (G, D, C)
-WITH_NETWORKS: Final = (D, C)
-
-# Spans
-
-RPC: Final = "RPC"
-"""Stands for the span of a call, which is named after its method."""
-
-_MODEL_ATTRIBUTE: Final = Attribute("hemaserve.model", "name of the network in Triton")
-_ROWS_ATTRIBUTE: Final = Attribute("hemaserve.rows", "pieces or crops in the batch")
-_IMAGE_SIZE_ATTRIBUTE: Final = Attribute("hemaserve.image_size", "small, medium or large, as the label")
-_CELLS_ATTRIBUTE: Final = Attribute("hemaserve.cells", "how many cells")
-
-RPC_ATTRIBUTES: Final = (
-    Attribute("rpc.system", "grpc"),
-    Attribute("rpc.service", "full name of the service, e.g. hemaserve.v1.SmearService"),
-    Attribute("rpc.method", "name of the method"),
-    Attribute("rpc.grpc.status_code", "number of the status that the call ended with"),
+from services.runtime.signal_kinds import (
+    EVERY,
+    WITH_NETWORKS,
+    C,
+    D,
+    ForeignMetric,
+    G,
+    Label,
+    Metric,
+    MetricKind,
+    Needs,
+    Owner,
 )
-"""What the spans of calls carry, those of the caller's side and those of the served side."""
-
-TRITON_CALL: Final = "inference.GRPCInferenceService/ModelInfer"
-
-FIELD_SPAN: Final = "field"
-REQUEST_SPAN: Final = "request"
-ATTEMPT_SPAN: Final = "attempt"
-LOOK_SPAN: Final = "look"
-
-SPANS: Final = (
-    # the gateway
-    Span(
-        FIELD_SPAN,
-        "One field of a smear, from its reading off the stream to its result.",
-        (G,),
-        (RPC,),
-        stage=False,
-    ),
-    Span(
-        REQUEST_SPAN,
-        "One request of a stream with several under way, from its reading to its answer.",
-        (G, C),
-        (RPC,),
-        stage=False,
-        attributes=(_CELLS_ATTRIBUTE,),
-    ),
-    Span(
-        ATTEMPT_SPAN,
-        "A field's way through detector and classifier. Repeated when a replica is lost; two side by side when hedged.",
-        (G,),
-        (RPC, FIELD_SPAN),
-        stage=False,
-        attributes=(_IMAGE_SIZE_ATTRIBUTE,),
-    ),
-    Span("read", "The request is checked, or the crops in it become pixels.", (G, C), (RPC, REQUEST_SPAN)),
-    Span("queue", "Waits for its turn.", EVERY, (RPC, FIELD_SPAN, REQUEST_SPAN)),
-    Span("models", "Looks up how the classifier wants its crops.", (G,), (ATTEMPT_SPAN, RPC)),
-    Span("detect", "Waits for the detector, until it knows the field's cells.", (G,), (ATTEMPT_SPAN, RPC)),
-    Span(
-        "classify",
-        "From there on: crops go to the classifier, and its answers come.",
-        (G,),
-        (ATTEMPT_SPAN, REQUEST_SPAN, RPC),
-    ),
-    Span("screen", "The leukemia screen looks at the field, beside all else.", (G, C), (ATTEMPT_SPAN, RPC)),
-    Span("cut", "Cells that the caller has located are cut out of its images.", (G,), (REQUEST_SPAN, RPC)),
-    Span("explain", "What speaks for a type in a crop is worked out.", (G, C), (RPC,)),
-    Span("assemble", "The answer is put together.", EVERY, (RPC, FIELD_SPAN, REQUEST_SPAN)),
-    # the detector
-    Span("decode", "The image file becomes pixels.", (D, C), (RPC,)),
-    Span(
-        LOOK_SPAN,
-        "The network is shown pieces of the field, several batches at a time.",
-        (D,),
-        (RPC,),
-        stage=False,
-    ),
-    Span("tile", "Pieces of the field are scaled to the network's size.", (D,), (LOOK_SPAN,), attributes=()),
-    Span(
-        "infer",
-        "A network answers: waits for its turn, then Triton.",
-        WITH_NETWORKS,
-        (LOOK_SPAN, REQUEST_SPAN, RPC),
-        attributes=(_MODEL_ATTRIBUTE, _ROWS_ATTRIBUTE),
-    ),
-    Span("nms", "Answers become boxes, and what several of them show becomes one.", (D,), (LOOK_SPAN, RPC)),
-    Span("crops", "Cells are cut out and sent.", (D,), (RPC,)),
-    # the classifier
-    Span("vote", "Probabilities become what is said of each cell.", (C,), (REQUEST_SPAN, RPC)),
-)
-"""Spans inside calls. Of those in one span, one begins when another ends, but for those that say otherwise."""
-
-
-def stages_of(owner: Owner) -> tuple[str, ...]:
-    """Names of a service's stages."""
-    return tuple(span.name for span in SPANS if span.stage and owner in span.owners)
-
+from services.runtime.span_signals import stages_of
 
 # Labels
 
@@ -270,7 +78,7 @@ _TYPE: Final = Label(
     tuple(cell_type.value for cell_type in CellType if FACTS[cell_type].parent is None),
 )
 _DOUBT: Final = Label("reason", "why the classifier does not commit itself", tuple(UnidentifiedReason))
-_CHANNEL: Final = Label("channel", "the colour channel", ("red", "green", "blue"))
+CHANNEL: Final = Label("channel", "the colour channel", ("red", "green", "blue"))
 _IMAGE_SIZE: Final = Label(
     "image_size", "pixels of the field: small < 1 MP <= medium < 5 MP <= large", ("small", "medium", "large")
 )
@@ -593,7 +401,7 @@ FIELD_BACKGROUND: Final = _histogram(
     "hemaserve_field_background_ratio",
     "Brightness of a field's empty background, 0 to 1.",
     (D,),
-    _CHANNEL,
+    CHANNEL,
     buckets=BACKGROUND_BUCKETS,
     unit="ratio",
 )
@@ -601,7 +409,7 @@ FIELD_STAIN: Final = _histogram(
     "hemaserve_field_stain_density",
     "Stain of a field: optical density of its darkest pixels, the nuclei, above the background's.",
     (D,),
-    _CHANNEL,
+    CHANNEL,
     buckets=STAIN_BUCKETS,
     unit="optical density",
 )
@@ -667,26 +475,6 @@ METRICS: Final = (
     *(CELL_CONFIDENCE, DISAGREEMENT, DEGRADED),
 )
 """Every metric of ours."""
-
-
-@dataclass(frozen=True, slots=True)
-class ForeignMetric:
-    """A metric that a library or Triton brings, as far as we use it or show it.
-
-    Attributes:
-        name: as Prometheus knows it.
-        kind: of what sort it is.
-        meaning: what it tells.
-        owners: who gives it.
-        labels: names of its labels.
-    """
-
-    name: str
-    kind: MetricKind
-    meaning: str
-    owners: tuple[Owner, ...]
-    labels: tuple[str, ...] = ()
-
 
 _NV_LABELS: Final = ("model", "version")
 _NV: Final = (Owner.TRITON,)

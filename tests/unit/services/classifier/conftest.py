@@ -194,7 +194,7 @@ class ArithmeticTriton:
             raise NotFound("no such network is loaded")
         return self.descriptions[model]
 
-    async def infer(self, model, inputs, outputs, *, timeout_s, priority=0):
+    async def infer(self, model, inputs, outputs, *, timeout_s, priority=0, headers=None):
         self._check_reachable()
         crops = inputs["crops"]
         assert 0 < len(crops) <= MAX_BATCH

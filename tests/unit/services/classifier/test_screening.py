@@ -112,7 +112,7 @@ class ScreeningTriton:
             return self.descriptions[model]
         return await self.other.model_config(model)
 
-    async def infer(self, model, inputs, outputs, *, timeout_s, priority):
+    async def infer(self, model, inputs, outputs, *, timeout_s, priority, headers):
         if model not in CLASSES:
             return await self.other.infer(model, inputs, outputs, timeout_s=timeout_s)
         ((_, images),) = inputs.items()
