@@ -26,7 +26,7 @@ _LONG_EVERY_S: Final = 120
 def groups(service: Service, scale: Scale = Scale()) -> list[Group]:
     """The rules of a service's promises."""
     name = f"hemaserve-{service.service}"
-    every_s, long_every_s = (max(s / scale.divisor, 0.2) for s in (_EVERY_S, _LONG_EVERY_S))
+    every_s, long_every_s = scale.every(_EVERY_S), scale.every(_LONG_EVERY_S)
     slos = service.slos
     return [
         Group(

@@ -20,4 +20,4 @@ def groups(told: Conditions, scale: Scale = Scale()) -> list[Group]:
         )
         for one in told.conditions
     ]
-    return [Group("hemaserve-conditions", rules, max(_EVERY_S / scale.divisor, 0.2))]
+    return [Group("hemaserve-conditions", rules, scale.every(_EVERY_S))]

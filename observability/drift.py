@@ -105,7 +105,7 @@ class Drift(Model):
 
 def groups(drift: Drift, baseline: Baseline, scale: Scale = Scale()) -> list[Group]:
     """The rules of all watched features."""
-    every_s = max(_EVERY_S / scale.divisor, 0.2)
+    every_s = scale.every(_EVERY_S)
     return [
         Group(f"hemaserve-drift-{one.feature}", list(_rules(one, baseline, scale)), every_s)
         for one in drift.features

@@ -4,10 +4,12 @@ import contextlib
 import signal
 import threading
 from collections.abc import Iterator
+from typing import Final
 
 import psutil
 
-_TURN_S = 0.2
+TURN_S: Final = 0.6
+"""Triton gives processes up that do not stir for longer."""
 
 
 def processes_of(model: str, ancestor: int) -> list[psutil.Process]:
@@ -25,7 +27,7 @@ def processes_of(model: str, ancestor: int) -> list[psutil.Process]:
 
 
 @contextlib.contextmanager
-def slow(model: str, ancestor: int, *, running: float = 0.1) -> Iterator[None]:
+def slow(model: str, ancestor: int, *, running: float = 0.05) -> Iterator[None]:
     """While the block runs, a model's processes run for this share of the time.
 
     Args:
@@ -42,9 +44,9 @@ def slow(model: str, ancestor: int, *, running: float = 0.1) -> Iterator[None]:
     def alternate() -> None:
         while not over.is_set():
             _send(processes, signal.SIGSTOP)
-            over.wait(_TURN_S * (1 - running))
+            over.wait(TURN_S * (1 - running))
             _send(processes, signal.SIGCONT)
-            over.wait(_TURN_S * running)
+            over.wait(TURN_S * running)
 
     thread = threading.Thread(target=alternate)
     thread.start()

@@ -79,7 +79,8 @@ class Load:
                 ("medium", self.sent.medium),
                 ("large", self.sent.large),
             ):
-                group.create_task(self._fields(client, name, images))
+                if images:
+                    group.create_task(self._fields(client, name, images))
             for priority in (Priority.ROUTINE, Priority.STAT):
                 group.create_task(self._smears(client, priority))
 

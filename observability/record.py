@@ -25,6 +25,7 @@ from observability.panels import DASHBOARDS, Panel
 from observability.pictures import DRAWN
 from observability.prometheus import Prometheus
 from observability.trial import called, trial
+from observability.windows import Scale
 
 RESULT: Final = ROOT / "docs" / "observability" / "panels.json"
 EVERY_S: Final = 5.0
@@ -88,7 +89,10 @@ def _named(legend: str, labels: Mapping[str, str]) -> str:
 def record(folder: Path, seconds: float, images: Path | None) -> dict[str, Any]:
     """Everything that the page is made of."""
     sent = fields(sorted(images.glob("*.jpg")) if images else ())
-    with trial(folder, every_s=EVERY_S) as running, called(running.address, sent, pause_s=0.5) as load:
+    with (
+        trial(folder, Scale(every_s=EVERY_S), every_s=EVERY_S) as running,
+        called(running.address, sent, pause_s=0.5) as load,
+    ):
         began = time.time()
         time.sleep(seconds * 0.5)
         struck = time.time()

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -14,9 +15,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from observability import prometheus
-from observability.files import DEPLOY
+from observability.files import read, rule_files, write
 from observability.load import Fields, Load
 from observability.prometheus import Prometheus
+from observability.windows import Scale
 
 READY_TIMEOUT_S: Final = 240.0
 STOP_TIMEOUT_S: Final = 60.0
@@ -38,8 +40,12 @@ class Trial:
 
 
 @contextlib.contextmanager
-def stack(folder: Path, *words: str) -> Iterator[dict[str, Any]]:
+def stack(folder: Path, **environment: str) -> Iterator[dict[str, Any]]:
     """A stack, really started by `hemaserve up`, while the block runs; gives what its ready file says.
+
+    Args:
+        folder: for its files.
+        environment: what is added to its environment.
 
     Raises:
         RuntimeError: it did not get ready.
@@ -51,7 +57,10 @@ def stack(folder: Path, *words: str) -> Iterator[dict[str, Any]]:
     command = (sys.executable, "-m", "hemaserve.cli", "up", "--address", address, "--ready-file", str(ready))
     with said.open("w", encoding="utf-8") as output:
         process = subprocess.Popen(
-            [*command, "--log-dir", str(folder / "logs"), *words], stdout=output, stderr=subprocess.STDOUT
+            [*command, "--log-dir", str(folder / "logs")],
+            env=os.environ | environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
         )
         try:
             deadline = time.monotonic() + READY_TIMEOUT_S
@@ -66,9 +75,11 @@ def stack(folder: Path, *words: str) -> Iterator[dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def trial(folder: Path, *, rules: Path = DEPLOY / "rules", every_s: float) -> Iterator[Trial]:
-    """A stack, and Prometheus that scrapes it and evaluates rules every so many seconds."""
-    with stack(folder) as state:
+def trial(folder: Path, scale: Scale, *, every_s: float, **environment: str) -> Iterator[Trial]:
+    """A stack, and Prometheus that scrapes it every so many seconds, with all rules at this scale."""
+    rules = folder / "rules"
+    write(rules, rule_files(read(), scale))
+    with stack(folder, **environment) as state:
         scraped = prometheus.targets(folder / "ready.json")
         with prometheus.running(folder, scraped, rules=rules, every_s=every_s) as watching:
             yield Trial(watching, state["address"], state["pid"], time.time())

@@ -46,6 +46,12 @@ class Scale:
     """How much shorter all windows are than they are called: 1, but for tests that cannot wait."""
 
     divisor: float = 1
+    every_s: float | None = None
+    """How often rules are evaluated, in seconds, where that is not to be as usual."""
+
+    def every(self, usual_s: float) -> float:
+        """How often rules are evaluated, in seconds."""
+        return usual_s if self.every_s is None else self.every_s
 
     def window(self, seconds: float) -> str:
         """A window of this name, in PromQL."""

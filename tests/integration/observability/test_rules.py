@@ -12,7 +12,7 @@ from observability.files import DEPLOY, groups, read, rule_files, write
 from observability.rules import alerts
 from observability.windows import Scale
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("prometheus_programs")]
 
 TOLD = read()
 GROUPS = groups(TOLD)
