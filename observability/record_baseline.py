@@ -1,0 +1,114 @@
+"""Record what is usual, from a Prometheus that has watched it, as deploy/observability/baseline.json.
+
+    python -m observability.record_baseline --prometheus URL --over 14d --of "what was analysed"
+
+Only when stain, scanner and networks are as they should be: drift is measured against it.
+"""
+
+import argparse
+import json
+import math
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from observability.baseline import Baseline, Feature
+from observability.drift import Drift, Watched
+from observability.files import DEPLOY
+from observability.prometheus import Prometheus
+from observability.specification import load
+
+RESULT: Final = DEPLOY / "baseline.json"
+
+
+class NothingSeen(Exception):
+    """There are no values of a feature; the message names it."""
+
+
+def feature(prometheus: Prometheus, watched: Watched, window: str) -> Feature:
+    """How often each value of a feature was seen within a window.
+
+    Raises:
+        NothingSeen: see there.
+    """
+    if watched.of is not None:
+        every, some = (
+            _sum(prometheus, f"sum(increase({selector.select()}[{window}]))") for selector in (watched.of, watched.values)
+        )
+        counts = {"some": some, "rest": every - some}
+    elif watched.by is not None:
+        found = prometheus.query(f"sum by ({watched.by}) (increase({watched.values.select()}[{window}]))")
+        counts = {labels[watched.by]: value for labels, value in found}
+    else:
+        found = prometheus.query(f"sum by (le) (increase({watched.values.select('_bucket')}[{window}]))")
+        below = sorted(((labels["le"], value) for labels, value in found), key=lambda one: float(one[0]))
+        counts = {le: value - before for (le, value), before in zip(below, [0.0, *(v for _, v in below)], strict=False)}
+    rounded = {name: round(max(count, 0.0), 1) for name, count in counts.items()}
+    if not sum(rounded.values()):
+        raise NothingSeen(f"{watched.feature}: nothing of {watched.values.select()} in {window}")
+    return Feature(counts=rounded)
+
+
+def baseline(prometheus: Prometheus, drift: Drift, *, window: str, of: str, command: str) -> Baseline:
+    """All features.
+
+    Raises:
+        NothingSeen: see there.
+    """
+    models = {
+        labels["model"]: f"{labels['version']} {labels['digest']}"
+        for labels, _ in prometheus.query("group by (model, version, digest) (hemaserve_model_info)")
+    }
+    return Baseline(
+        command=command,
+        date=datetime.now(UTC).date().isoformat(),
+        of=of,
+        models=dict(sorted(models.items())),
+        features={one.feature: feature(prometheus, one, window) for one in drift.features},
+    )
+
+
+def write(path: Path, recorded: Baseline) -> None:
+    """Write a baseline."""
+    path.write_text(json.dumps(recorded.model_dump(mode="json"), indent=1) + "\n", encoding="utf-8")
+
+
+def _sum(prometheus: Prometheus, expression: str) -> float:
+    values = [value for _, value in prometheus.query(expression) if not math.isnan(value)]
+    return sum(values)
+
+
+def drift_told(folder: Path = DEPLOY) -> Drift:
+    """What is watched."""
+    return load(folder / "slos" / "drift.yaml", Drift)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m observability.record_baseline",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--prometheus", required=True, metavar="URL")
+    parser.add_argument("--over", required=True, metavar="WINDOW", help="back from now, e.g. 14d")
+    parser.add_argument("--of", required=True, metavar="TEXT", help="what was analysed, for those who read it")
+    parser.add_argument("--json", type=Path, default=RESULT, metavar="FILE")
+    arguments = parser.parse_args()
+    command = f"python -m observability.record_baseline --over {arguments.over}"
+    try:
+        recorded = baseline(
+            Prometheus(arguments.prometheus.rstrip("/")),
+            drift_told(),
+            window=arguments.over,
+            of=arguments.of,
+            command=command,
+        )
+    except NothingSeen as failure:
+        raise SystemExit(str(failure)) from None
+    write(arguments.json, recorded)
+    sys.stdout.write(f"{arguments.json}\n")
+
+
+if __name__ == "__main__":
+    main()
