@@ -63,6 +63,7 @@ protos: .venv/.dev ## generate the stubs and the API reference from the contract
 	PATH="$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -I protos -I third_party \
 	  --python_out=. --grpc_python_out=. --mypy_out=quiet:. --mypy_grpc_out=quiet:. protos/hemaserve/v1/*.proto
 	$(BIN)/python scripts/api_reference.py
+	$(BIN)/python scripts/telemetry.py
 
 release-protos: .venv/.dev ## at a release: remember the contract that later ones must stay compatible with
 	$(BIN)/buf build protos --output protos/released.binpb

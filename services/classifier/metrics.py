@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry
 
+from hemaserve.cells import UnidentifiedReason
 from services.classifier.decision import Decision
 from services.classifier.ensemble import Answer
 from services.runtime import signals
@@ -42,12 +43,11 @@ class ClassifierMetrics:
         self._unidentified.inc(model, by=len(decisions) - types.total())
         for cell_type, count in types.items():
             self._identified.inc(model, cell_type, by=count)
-        for reason, count in doubts.items():
-            self._doubted.inc(model, reason, by=count)
+        for reason in UnidentifiedReason:
+            self._doubted.inc(model, reason, by=doubts[reason])
         for decision in decisions:
             self._confidence.observe(decision.probability, model)
         if answer.disagreements is not None:
             for disagreement in answer.disagreements.tolist():
                 self._disagreement.observe(disagreement, model)
-        if answer.degraded:
-            self._degraded.inc(model)
+        self._degraded.inc(model, by=int(answer.degraded))

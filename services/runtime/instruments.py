@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final, Generic, TypeVar
 
 import prometheus_client
@@ -15,21 +15,27 @@ from services.runtime.tracing import exemplar
 
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # they double the number of series
 
-_SHOWN_AT_ONCE: Final = 64
+_SHOWN_AT_ONCE: Final = 128
 """So many series of a metric are there from the start, so that nobody misses the first one of what is rare."""
 
 _Series = TypeVar("_Series", prometheus_client.Counter, prometheus_client.Gauge, prometheus_client.Histogram)
 
 
 class _Family(Generic[_Series]):
-    """The series of one metric, by the values of its labels. Unknown values, and too many ones, count as `OTHER`."""
+    """The series of one metric, by the values of its labels. Unknown values, and too many ones, count as `OTHER`.
 
-    def __init__(self, metric: Metric, made: _Series) -> None:
+    Args:
+        metric: as it is declared.
+        made: as prometheus_client knows it.
+        only: by a label's name, those of its declared values that there can be in this service.
+    """
+
+    def __init__(self, metric: Metric, made: _Series, only: Mapping[str, Collection[str]]) -> None:
         self._made: _Series = made
         self._labels = metric.labels
-        self._taken: tuple[set[str], ...] = tuple(set(label.values) for label in metric.labels)
         self._series: dict[tuple[str, ...], _Series] = {}
-        values = [label.values for label in metric.labels]
+        values = [only.get(label.name, label.values) for label in metric.labels]
+        self._taken: tuple[set[str], ...] = tuple(map(set, values))
         if all(values) and math.prod(map(len, values)) <= _SHOWN_AT_ONCE:
             for each in itertools.product(*values):
                 self.series(*each)
@@ -49,12 +55,12 @@ class _Family(Generic[_Series]):
 class Counter(_Family[prometheus_client.Counter]):
     """A counter."""
 
-    def __init__(self, metric: Metric, registry: CollectorRegistry) -> None:
+    def __init__(self, metric: Metric, registry: CollectorRegistry, **only: Collection[str]) -> None:
         _check(metric, MetricKind.COUNTER)
         made = prometheus_client.Counter(
             metric.name, metric.meaning, labelnames=_names(metric), registry=registry
         )
-        super().__init__(metric, made)
+        super().__init__(metric, made, only)
 
     def inc(self, *values: str, by: float = 1) -> None:
         """Count, under these values of its labels."""
@@ -64,12 +70,12 @@ class Counter(_Family[prometheus_client.Counter]):
 class Gauge(_Family[prometheus_client.Gauge]):
     """A gauge."""
 
-    def __init__(self, metric: Metric, registry: CollectorRegistry) -> None:
+    def __init__(self, metric: Metric, registry: CollectorRegistry, **only: Collection[str]) -> None:
         _check(metric, MetricKind.GAUGE)
         made = prometheus_client.Gauge(
             metric.name, metric.meaning, labelnames=_names(metric), registry=registry
         )
-        super().__init__(metric, made)
+        super().__init__(metric, made, only)
 
     def keep(self, each: Iterable[tuple[str, ...]]) -> None:
         """Forget all series but those of these values."""
@@ -85,7 +91,7 @@ class Gauge(_Family[prometheus_client.Gauge]):
 class Histogram(_Family[prometheus_client.Histogram]):
     """A histogram; what is seen in a trace that is recorded is told with its id."""
 
-    def __init__(self, metric: Metric, registry: CollectorRegistry) -> None:
+    def __init__(self, metric: Metric, registry: CollectorRegistry, **only: Collection[str]) -> None:
         _check(metric, MetricKind.HISTOGRAM)
         made = prometheus_client.Histogram(
             metric.name,
@@ -94,7 +100,7 @@ class Histogram(_Family[prometheus_client.Histogram]):
             buckets=metric.buckets,
             registry=registry,
         )
-        super().__init__(metric, made)
+        super().__init__(metric, made, only)
 
     def observe(self, value: float, *values: str) -> None:
         """See a value, under these values of its labels."""

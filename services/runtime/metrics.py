@@ -7,16 +7,22 @@ from prometheus_client import REGISTRY, CollectorRegistry, start_http_server
 
 from services.runtime import signals
 from services.runtime.instruments import Counter, Gauge, Histogram
+from services.runtime.signal_kinds import Owner
 
 
 class RpcMetrics:
-    """Requests, errors and durations of every RPC, and whether the service is ready."""
+    """Requests, errors and durations of every RPC, and whether the service is ready.
 
-    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
-        self.started = Counter(signals.RPC_STARTED, registry)
-        self.handled = Counter(signals.RPC_HANDLED, registry)
-        self.in_progress = Gauge(signals.RPC_IN_PROGRESS, registry)
-        self.duration = Histogram(signals.RPC_DURATION, registry)
+    Args:
+        service: whose they are; any of ours, where it is none of them.
+    """
+
+    def __init__(self, registry: CollectorRegistry = REGISTRY, service: str = "") -> None:
+        methods = signals.METHODS[Owner(service)] if service in signals.METHODS else signals.METHOD.values
+        self.started = Counter(signals.RPC_STARTED, registry, method=methods)
+        self.handled = Counter(signals.RPC_HANDLED, registry, method=methods)
+        self.in_progress = Gauge(signals.RPC_IN_PROGRESS, registry, method=methods)
+        self.duration = Histogram(signals.RPC_DURATION, registry, method=methods)
         self.ready = Gauge(signals.READY, registry).series()
         Gauge(signals.BUILD_INFO, registry).series(version("hemaserve")).set(1)
 

@@ -94,7 +94,7 @@ async def running(
         OSError: an address is taken, or the files of TLS cannot be used.
     """
     registry = registry or CollectorRegistry()
-    metrics = RpcMetrics(registry)
+    metrics = RpcMetrics(registry, name)
     if isinstance(application, Measured):
         # A registry collects like any of its own collectors.
         registry.register(application.metrics)

@@ -1,7 +1,8 @@
-"""Every metric of the services, declared, and those of Triton and of libraries that are used. Pure data.
+"""Every metric of the services, declared. Pure data.
 
 `services.runtime.instruments` makes metrics of what is declared here, and nothing else does; docs/telemetry.md is
-written from it, and a test holds services to it. Spans are declared in `services.runtime.span_signals`.
+written from it, and a test holds services to it. Spans are declared in `services.runtime.span_signals`, metrics that
+others bring in `services.runtime.foreign_signals`.
 """
 
 from collections.abc import Mapping
@@ -20,7 +21,6 @@ from services.runtime.signal_kinds import (
     WITH_NETWORKS,
     C,
     D,
-    ForeignMetric,
     G,
     Label,
     Metric,
@@ -44,13 +44,13 @@ METHODS: Final[Mapping[Owner, tuple[str, ...]]] = MappingProxyType(
 )
 """Full names of the methods that each service answers."""
 
-_METHOD: Final = Label(
+METHOD: Final = Label(
     "method",
     "full name of the RPC's method, e.g. /hemaserve.v1.SmearService/AnalyzeField",
     tuple(method for methods in METHODS.values() for method in methods),
 )
 _CODE: Final = Label("code", "the canonical status code", tuple(code.name for code in grpc.StatusCode))
-_STAGE: Final = Label(
+STAGE: Final = Label(
     "stage",
     "the stage, see Spans",
     tuple(dict.fromkeys(stage for owner in EVERY for stage in stages_of(owner))),
@@ -239,14 +239,14 @@ def _histogram(
 BUILD_INFO: Final = _gauge("hemaserve_build_info", "1; the label tells the software.", EVERY, _SOFTWARE)
 READY: Final = _gauge("hemaserve_ready", "1 while the service says SERVING, otherwise 0.", EVERY)
 
-RPC_STARTED: Final = _counter("hemaserve_rpc_started", "RPCs begun.", EVERY, _METHOD)
-RPC_HANDLED: Final = _counter("hemaserve_rpc_handled", "RPCs ended, by status code.", EVERY, _METHOD, _CODE)
-RPC_IN_PROGRESS: Final = _gauge("hemaserve_rpc_in_progress", "RPCs in progress.", EVERY, _METHOD)
+RPC_STARTED: Final = _counter("hemaserve_rpc_started", "RPCs begun.", EVERY, METHOD)
+RPC_HANDLED: Final = _counter("hemaserve_rpc_handled", "RPCs ended, by status code.", EVERY, METHOD, _CODE)
+RPC_IN_PROGRESS: Final = _gauge("hemaserve_rpc_in_progress", "RPCs in progress.", EVERY, METHOD)
 RPC_DURATION: Final = _histogram(
     "hemaserve_rpc_duration_seconds",
     "Time from an RPC's start to its end; for streams, the whole stream.",
     EVERY,
-    _METHOD,
+    METHOD,
     buckets=LATENCY_BUCKETS_S,
 )
 
@@ -254,11 +254,11 @@ STAGE_DURATION: Final = _histogram(
     "hemaserve_stage_duration_seconds",
     "Time that one stage of the work on a request took, whether it came to its end or failed.",
     EVERY,
-    _STAGE,
+    STAGE,
     buckets=STAGE_BUCKETS_S,
 )
 STAGE_FAILED: Final = _counter(
-    "hemaserve_stage_failed", "Stages that ended in an error, cancelled ones left out.", EVERY, _STAGE
+    "hemaserve_stage_failed", "Stages that ended in an error, cancelled ones left out.", EVERY, STAGE
 )
 
 ADMISSION_SIZE: Final = _gauge(
@@ -475,55 +475,3 @@ METRICS: Final = (
     *(CELL_CONFIDENCE, DISAGREEMENT, DEGRADED),
 )
 """Every metric of ours."""
-
-_NV_LABELS: Final = ("model", "version")
-_NV: Final = (Owner.TRITON,)
-_N, _A = MetricKind.COUNTER, MetricKind.GAUGE
-
-FOREIGN_METRICS: Final = (
-    ForeignMetric("process_virtual_memory_bytes", _A, "Virtual memory of the process.", EVERY),
-    ForeignMetric("process_resident_memory_bytes", _A, "Memory of the process.", EVERY),
-    ForeignMetric("process_start_time_seconds", _A, "When the process started, since 1970.", EVERY),
-    ForeignMetric("process_cpu_seconds_total", _N, "Processor time of the process.", EVERY),
-    ForeignMetric("process_open_fds", _A, "Open file descriptors.", EVERY),
-    ForeignMetric("process_max_fds", _A, "Most file descriptors.", EVERY),
-    ForeignMetric(
-        "python_info",
-        _A,
-        "1; the labels tell Python's version.",
-        EVERY,
-        ("implementation", "major", "minor", "patchlevel", "version"),
-    ),
-    ForeignMetric(
-        "python_gc_objects_collected_total", _N, "Objects that were collected.", EVERY, ("generation",)
-    ),
-    ForeignMetric(
-        "python_gc_objects_uncollectable_total", _N, "Objects that could not be.", EVERY, ("generation",)
-    ),
-    ForeignMetric("python_gc_collections_total", _N, "Collections of garbage.", EVERY, ("generation",)),
-    ForeignMetric("nv_inference_request_success", _N, "Requests that were answered.", _NV, _NV_LABELS),
-    ForeignMetric(
-        "nv_inference_request_failure", _N, "Requests that were not.", _NV, (*_NV_LABELS, "reason")
-    ),
-    ForeignMetric("nv_inference_count", _N, "Rows that networks answered for.", _NV, _NV_LABELS),
-    ForeignMetric("nv_inference_exec_count", _N, "Batches that networks ran.", _NV, _NV_LABELS),
-    ForeignMetric(
-        "nv_inference_request_duration_us", _N, "Time of requests, in microseconds.", _NV, _NV_LABELS
-    ),
-    ForeignMetric("nv_inference_queue_duration_us", _N, "Of it: time in Triton's queues.", _NV, _NV_LABELS),
-    ForeignMetric(
-        "nv_inference_compute_input_duration_us", _N, "Of it: time to take inputs in.", _NV, _NV_LABELS
-    ),
-    ForeignMetric(
-        "nv_inference_compute_infer_duration_us", _N, "Of it: time in the network.", _NV, _NV_LABELS
-    ),
-    ForeignMetric(
-        "nv_inference_compute_output_duration_us", _N, "Of it: time to give outputs.", _NV, _NV_LABELS
-    ),
-    ForeignMetric(
-        "nv_inference_pending_request_count", _A, "Requests that wait in Triton's queues.", _NV, _NV_LABELS
-    ),
-    ForeignMetric("nv_cpu_utilization", _A, "Share of the machine's processors in use, 0 to 1.", _NV),
-    ForeignMetric("nv_cpu_memory_used_bytes", _A, "Memory of the machine in use.", _NV),
-)
-"""Those that are not ours. Of Triton's, those that our rules, dashboards and scalers use."""

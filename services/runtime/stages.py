@@ -25,12 +25,9 @@ class StageMetrics:
     """
 
     def __init__(self, registry: CollectorRegistry, service: str = "") -> None:
-        self._duration = Histogram(signals.STAGE_DURATION, registry)
-        self._failed = Counter(signals.STAGE_FAILED, registry)
-        self.names = frozenset(stages_of(Owner(service)) if service in set(Owner) else _ALL)
-        for name in self.names:
-            self._duration.series(name)
-            self._failed.series(name)
+        names = stages_of(Owner(service)) if service in set(Owner) else signals.STAGE.values
+        self._duration = Histogram(signals.STAGE_DURATION, registry, stage=names)
+        self._failed = Counter(signals.STAGE_FAILED, registry, stage=names)
 
     def ended(self, name: str, seconds: float, error: BaseException | None) -> None:
         """A stage ended, by this error or in order."""
@@ -38,8 +35,6 @@ class StageMetrics:
         if isinstance(error, Exception):
             self._failed.inc(name)
 
-
-_ALL: Final = tuple(stage for owner in Owner for stage in stages_of(owner))
 
 _metrics: Final[ContextVar[StageMetrics | None]] = ContextVar("stage_metrics", default=None)
 

@@ -14,6 +14,7 @@ _SERVICES: Final = (
     "google.rpc",
     "grpc_reflection",
     "jwt",
+    "opentelemetry.sdk",
     "prometheus_client",
     "pydantic_settings",
     "scipy",

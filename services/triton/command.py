@@ -92,12 +92,26 @@ def command_line(
         f"--http-port={ports.http}",
         f"--metrics-address={HOST}",
         f"--metrics-port={ports.metrics}",
+        *_tracing(settings),
         *(LEAN_OPTIONS if settings.lean else ()),
         "--allow-gpu-metrics=false",
         "--pinned-memory-pool-byte-size=0",
         f"--exit-timeout-secs={max(1, round(settings.stop_timeout_s))}",
         f"--log-verbose={settings.log_verbose}",
     ]
+
+
+def _tracing(settings: TritonSettings) -> tuple[str, ...]:
+    if not settings.trace_url:
+        return ()
+    return (
+        "--trace-config=mode=opentelemetry",
+        f"--trace-config=opentelemetry,url={settings.trace_url}",
+        "--trace-config=opentelemetry,resource=service.name=hemaserve-triton",
+        "--trace-config=level=TIMESTAMPS",
+        # No traces of its own making: only what requests with a trace context ask for.
+        "--trace-config=rate=0",
+    )
 
 
 def environment(

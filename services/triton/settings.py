@@ -71,6 +71,10 @@ class TritonSettings(BaseSettings):
     restart_delay_max_s: Annotated[float, Field(gt=0)] = 30.0
     """Upper limit of that wait, in seconds."""
 
+    trace_url: Annotated[str, Field(pattern=r"^(https?://\S+)?$")] = ""
+    """Where spans of requests are sent to by OTLP over HTTP, e.g. `http://127.0.0.1:4318/v1/traces`: of those requests
+    that belong to a trace that is recorded. Empty: nowhere."""
+
     log_verbose: Annotated[int, Field(ge=0)] = 0
     """Triton's verbosity; 0 is off, 1 and more log every request."""
 
