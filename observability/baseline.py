@@ -11,9 +11,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from observability.specification import InvalidSpecification
 
-LEAST_SHARE: Final = 0.05
-"""Values or neighbouring ranges that are rarer than this are put together: of small shares the logarithm of a small
-change is large, and the index would be made of noise."""
+LEAST_SHARE: Final = 0.1
+"""Neighbouring ranges that are rarer than this are put together: of small shares the logarithm of a small change is
+large, and the index would be made of noise."""
+
+LEAST_VALUE: Final = 0.02
+"""The same for values that cannot be neighbours; they are counted over longer, and the rare ones matter."""
 
 FLOOR: Final = 1e-4
 """A share of nothing counts as this, so that its logarithm is finite."""
@@ -87,7 +90,7 @@ def value_bins(feature: Feature) -> list[Bin]:
     """Bins of a label's values: the frequent ones, and `other`, which takes what nobody saw yet too."""
     total = feature.total
     frequent = {
-        value: count / total for value, count in feature.counts.items() if count >= LEAST_SHARE * total
+        value: count / total for value, count in feature.counts.items() if count >= LEAST_VALUE * total
     }
     bins = [Bin(value, share, values=(value,)) for value, share in sorted(frequent.items())]
     return [*bins, Bin("other", max(1 - sum(frequent.values()), 0.0))]

@@ -14,7 +14,9 @@ from observability.windows import BURNS, duration
 DOCS: Final = ROOT / "docs"
 RECORDED: Final = DOCS / "observability"
 
-_WRITTEN: Final = "Written by `python -m observability`; change `deploy/observability/slos/`, or `observability/page.py`."
+_WRITTEN: Final = (
+    "Written by `python -m observability`; change `deploy/observability/slos/`, or `observability/page.py`."
+)
 
 _BEGIN: Final = """\
 # Promises, alerts and dashboards
@@ -168,7 +170,8 @@ def _index(told: Specifications) -> str:
         if rule.summary not in summaries:
             summaries.append(rule.summary)
     rows = [
-        [_link(name, ""), severity, " ".join(summaries)] for (name, severity), summaries in sorted(seen.items())
+        [_link(name, ""), severity, " ".join(summaries)]
+        for (name, severity), summaries in sorted(seen.items())
     ]
     return "\n".join([_INDEX.format(written=_WRITTEN), _table(["Alert", "", "Says"], rows)])
 

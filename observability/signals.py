@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from services.runtime.signals import FOREIGN_METRICS, METRICS, MetricKind
+from services.runtime.foreign_signals import FOREIGN_METRICS
+from services.runtime.signal_kinds import MetricKind
+from services.runtime.signals import METRICS
 
 _ENDINGS: Final = ("_bucket", "_count", "_sum")
 
