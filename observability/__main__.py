@@ -7,6 +7,7 @@ import argparse
 
 from observability.files import DEPLOY, read, rule_files, stale, write
 from observability.grafana import dashboard_files
+from observability.page import load_recorded, stale_pages, write_pages
 from observability.rules import RUNBOOKS
 
 
@@ -20,13 +21,20 @@ def main() -> None:
         help="where alerts' links lead: the folder docs/runbooks as those reach it who are woken",
     )
     arguments = parser.parse_args()
-    told = read()
-    written = {"rules": rule_files(told, runbooks=arguments.runbooks), "dashboards": dashboard_files()}
-    for folder, files in written.items():
-        if not arguments.check:
-            write(DEPLOY / folder, files)
-        elif late := stale(DEPLOY / folder, files):
+    told, recorded = read(), load_recorded()
+    written = {
+        DEPLOY / "rules": rule_files(told, runbooks=arguments.runbooks),
+        DEPLOY / "dashboards": dashboard_files(),
+    }
+    if arguments.check:
+        late = [f"{folder.name}/{name}" for folder, files in written.items() for name in stale(folder, files)]
+        late += stale_pages(told, recorded)
+        if late:
             raise SystemExit(f"not current: {', '.join(late)}; run python -m observability")
+        return
+    for folder, files in written.items():
+        write(folder, files)
+    write_pages(told, recorded)
 
 
 if __name__ == "__main__":

@@ -109,7 +109,13 @@ def test_an_alert_fires_while_a_network_is_slow_and_clears_after(watched, collec
     cleared_s = _wait(lambda: not _fires(watched, "ClassifySlow"), window_s, "the alert clears")
     print(f"fired after {fired_s:.1f} s and cleared after {cleared_s:.1f} s, of windows of {window_s:g} s")
 
-    print(Counter(span.name for span in collector.spans)); print(max((s.end_time_unix_nano - s.start_time_unix_nano for s in collector.spans if s.name == "classify"), default=0))
+    print(Counter(span.name for span in collector.spans))
+    print(
+        max(
+            (s.end_time_unix_nano - s.start_time_unix_nano for s in collector.spans if s.name == "classify"),
+            default=0,
+        )
+    )
     _wait(lambda: _slow_trace(collector, struck), 30, "a slow call's spans arrive")
     assert _slow_trace(collector, struck).most_common(1)[0][0] == "infer"
 

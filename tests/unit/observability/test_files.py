@@ -11,6 +11,7 @@ import yaml
 
 from observability.files import DEPLOY, groups, read, rule_files, stale, write
 from observability.grafana import dashboard_files
+from observability.page import load_recorded, stale_pages
 from observability.panels import DASHBOARDS
 from observability.rules import Alert, Record, alerts
 from observability.signals import SCRAPED, signal_of
@@ -68,6 +69,18 @@ def undeclared(expression):
 )
 def test_what_is_committed_is_what_is_written(folder, files):
     assert not stale(DEPLOY / folder, files), "run python -m observability"
+
+
+def test_pages_and_pictures_show_what_was_recorded():
+    assert not stale_pages(TOLD, load_recorded()), "run python -m observability"
+
+
+def test_every_panel_of_today_was_asked_of_a_real_prometheus():
+    recorded = load_recorded()
+    assert recorded["shown"].keys() == {dashboard.name for dashboard in DASHBOARDS}
+    for dashboard in DASHBOARDS:
+        assert recorded["shown"][dashboard.name].keys() == {panel.title for panel in dashboard.panels}
+    assert recorded["empty"] == []
 
 
 def test_stale_files_are_found_and_replaced(tmp_path):
