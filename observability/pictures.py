@@ -129,7 +129,8 @@ def _draw(axes: Any, panel: Panel, curves: Curves, slow: Mapping[str, Any]) -> N
         at, values = zip(*points, strict=True)
         axes.plot(at, values, color=colour, lw=1.3, label=name.rpartition("/")[2] or name)
     axes.set_title(panel.title, loc="left")
-    axes.set_ylim(bottom=0)
+    highest = max((value for points in curves.values() for _, value in points), default=0)
+    axes.set_ylim(0, 1.45 * highest or 1)  # room for the legend
     axes.set_ylabel(_UNITS.get(panel.unit, ""))
     axes.set_xlabel("seconds")
     axes.legend(frameon=False, ncols=2, loc="upper left")
