@@ -1,8 +1,8 @@
 """Writes deploy/k8s/schemas/: strict JSON schemas of the custom resources that the manifests use.
 
 The operators publish their schemas as files of releases, which no package registry has. The npm packages
-`@kubernetes-models/*` are generated from the same Go types and declare them in TypeScript; this reads those declarations.
-Names, nesting, types, enumerations and what is required come through; patterns and CEL rules do not.
+`@kubernetes-models/*` are generated from the same Go types and declare them in TypeScript; this reads those
+declarations. Names, nesting, types, enumerations and what is required come through; patterns and CEL rules do not.
 
     for package in keda@2.0.0 gateway-api@2.0.0 cert-manager@6.0.0 prometheus-operator@6.0.0; do
       npm pack @kubernetes-models/$package; done
@@ -32,7 +32,9 @@ KINDS: Final = {
     "PrometheusRule": "monitoring.coreos.com/v1",
 }
 
-_INTERFACE: Final = re.compile(r"export interface (\w+)(?: extends ([^{]+))? \{\n(.*?)^\}", re.DOTALL | re.MULTILINE)
+_INTERFACE: Final = re.compile(
+    r"export interface (\w+)(?: extends ([^{]+))? \{\n(.*?)^\}", re.DOTALL | re.MULTILINE
+)
 _TYPE: Final = re.compile(r"^export type (I\w+) = (.*?);$", re.DOTALL | re.MULTILINE)
 _ALIAS: Final = re.compile(r"(I\w+) as (I\w+)")
 _FIELD: Final = re.compile(r'^    "([^"]+)"(\?)?: (.*?);$', re.DOTALL | re.MULTILINE)
@@ -92,7 +94,7 @@ class Declarations:
         return found
 
 
-def schema(kind: str) -> dict[str, Any]:  # noqa: PLR0911 - one for each form of a type
+def schema(kind: str) -> dict[str, Any]:
     """The JSON schema of a TypeScript type, as these packages write them."""
     kind = kind.strip()
     if kind in ("string", "number", "boolean"):
@@ -111,7 +113,9 @@ def schema(kind: str) -> dict[str, Any]:  # noqa: PLR0911 - one for each form of
     return {}
 
 
-def complete(declarations: Declarations, kind: str, api_version: str, kubernetes: dict[str, str]) -> dict[str, Any]:
+def complete(
+    declarations: Declarations, kind: str, api_version: str, kubernetes: dict[str, str]
+) -> dict[str, Any]:
     """A kind's schema with all that it refers to."""
     top = declarations.of_kind(kind, api_version)
     definitions: dict[str, Any] = {}
@@ -139,7 +143,11 @@ def complete(declarations: Declarations, kind: str, api_version: str, kubernetes
         if name not in definitions:
             definitions[name] = declarations.resolved(name)
             waiting += settle(definitions[name])
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$ref": f"#/$defs/{top}", "$defs": definitions}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$ref": f"#/$defs/{top}",
+        "$defs": definitions,
+    }
 
 
 def _plain(name: str) -> str:
