@@ -26,6 +26,13 @@ def built(script) -> dict[str, list[dict]]:
     return {name: manifests.build(manifests.KUBERNETES / "overlays" / name) for name in OVERLAYS}
 
 
+@pytest.fixture(scope="session")
+def base(script) -> Deployed:
+    """What overlays are made from."""
+    manifests = script("manifests")
+    return Deployed(manifests.build(manifests.KUBERNETES / "base"))
+
+
 @pytest.fixture(params=OVERLAYS)
 def overlay(request) -> str:
     """Each overlay's name in turn."""

@@ -76,7 +76,7 @@ def _rules(deployed: Deployed, workload: str, direction: str) -> Iterator[Edge]:
         restricted = True
         for rule in spec.get(direction, ()):
             peers = rule.get("from" if direction == "ingress" else "to")
-            for peer in [None] if not peers else peers:
+            for peer in peers or [None]:
                 for other in _who(deployed, peer):
                     for port in rule.get("ports", [{"port": 0}]):
                         here = workload if direction == "ingress" else other

@@ -89,9 +89,7 @@ def test_triton_with_tls_is_probed_inside_its_pod(deployed, triton):
 
 
 @every_triton
-def test_triton_without_tls_is_probed_by_grpc(script, triton):
-    manifests = script("manifests")
-    base = Deployed(manifests.build(manifests.KUBERNETES / "base"))
+def test_triton_without_tls_is_probed_by_grpc(base, triton):
     one = base.container(triton)
     for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
         assert one[probe]["grpc"] == {"port": int(base.options(triton)["grpc-port"])}

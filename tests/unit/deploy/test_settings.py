@@ -53,10 +53,9 @@ def test_a_value_that_is_not_allowed_is_found(broken):
 
 
 @every_service
-def test_the_base_by_itself_is_not_open_to_anybody(script, service):
-    manifests = script("manifests")
+def test_the_base_by_itself_is_not_open_to_anybody(base, service):
     with pytest.raises(ValidationError, match="which other machines can reach, without TLS"):
-        Deployed(manifests.build(manifests.KUBERNETES / "base")).settings(service)
+        base.settings(service)
 
 
 def test_a_gateway_with_tls_that_asks_nobody_who_calls_does_not_start(broken):
