@@ -8,7 +8,7 @@ LOCK := $(BIN)/pip-compile --quiet --generate-hashes --constraint constraints.tx
 .DEFAULT_GOAL := help
 
 .PHONY: help machine demo up test test-training lint format protos release-protos docs bench bench-crops bench-faults lock \
-  check-locks sbom audit clean
+  check-locks sbom audit check-deploy clean
 
 help: ## list what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -96,5 +96,14 @@ sbom: .venv/.dev ## write what the images are made of, networks included, to dis
 audit: .venv/.dev ## look up known vulnerabilities of the images' packages; AUDIT_ARGS="--database DIR" offline
 	$(BIN)/python scripts/audit.py $(AUDIT_ARGS)
 
+# checkov brings a hundred packages of its own, some in versions that ours do not go with.
+.venv-checkov/bin/checkov: deploy/k8s/checkov.txt | $(BIN)/python
+	$(PYTHON) -m venv .venv-checkov
+	.venv-checkov/bin/python -m pip --disable-pip-version-check --quiet install -r $<
+	@touch $@
+
+check-deploy: .venv/.dev .venv-checkov/bin/checkov ## check policies of the Kubernetes manifests, with checkov
+	$(BIN)/python scripts/check_deploy.py --checkov .venv-checkov/bin/checkov
+
 clean: ## remove what can be made again
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist out *.egg-info
+	rm -rf .venv .venv-checkov .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist out *.egg-info

@@ -110,7 +110,8 @@ async def open_application(
 ) -> ClassifierApplication:
     """The application on the Triton that the settings name; Triton need not be there yet."""
     loads = LoadPolicy(settings.load_on_request, settings.stack_profile)
-    return ClassifierApplication(settings, TritonClient(settings.triton_address, loads), decoders)
+    triton = TritonClient(settings.triton_address, loads, tls=settings.triton_tls)
+    return ClassifierApplication(settings, triton, decoders)
 
 
 def service(settings: ClassifierSettings, decoders: Decoders | None = None) -> Service:

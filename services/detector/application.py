@@ -34,7 +34,9 @@ class DetectorApplication:
         self._own_decoders = decoders is None
         self._decoders = decoders or Decoders(settings.decoders)
         self._triton = TritonClient(
-            settings.triton_address, LoadPolicy(settings.load_on_request, settings.stack_profile)
+            settings.triton_address,
+            LoadPolicy(settings.load_on_request, settings.stack_profile),
+            tls=settings.triton_tls,
         )
         self._workers = Workers(settings.workers)
         admission = AdmissionMetrics()

@@ -30,6 +30,8 @@ _log = structlog.get_logger(__name__)
 _LAST_WORDS_S: Final = 1.0
 """What calls that are ended get to tell their callers so."""
 
+_PROBES_AT_ONCE: Final = 16
+
 METADATA_BYTES: Final = 16 * 2**10
 """Most metadata of one call; gRPC refuses more with RESOURCE_EXHAUSTED before anything of ours sees the call. A token
 of an identity provider takes one or two kB."""
@@ -115,7 +117,10 @@ async def running(
     credentials = None if settings.tls is None else _credentials(settings.tls, registry)
     address = _bind(server, settings.listen, credentials)
     endpoint = MetricsEndpoint(settings.metrics_listen, registry)
+    probes = None if settings.health_listen is None else _probes(settings.health_listen, watch)
     await server.start()
+    if probes is not None:
+        await probes.start()
     watching = asyncio.create_task(watch.run())
     _log.info("listening", name=name, address=address, metrics=endpoint.address, tls=credentials is not None)
     try:
@@ -132,6 +137,8 @@ async def running(
         if recorder is not None:
             await recorder.close()
         endpoint.close()
+        if probes is not None:
+            await probes.stop(None)
         _log.info("stopped", name=name)
 
 
@@ -166,6 +173,14 @@ def _server(settings: ServiceSettings, interceptors: Sequence[grpc.aio.ServerInt
         options=options,
         maximum_concurrent_rpcs=settings.max_concurrent_calls,
     )
+
+
+def _probes(address: str, watch: HealthWatch) -> grpc.aio.Server:
+    """A server that answers for health and nothing else, to anybody."""
+    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)], maximum_concurrent_rpcs=_PROBES_AT_ONCE)
+    health_pb2_grpc.add_HealthServicer_to_server(watch.servicer, server)
+    _bind(server, address, None)
+    return server
 
 
 def _reflect(application: Application, server: grpc.aio.Server) -> None:
