@@ -16,7 +16,6 @@ _SERVICES: Final = (
     "jwt",
     "prometheus_client",
     "pydantic_settings",
-    "scipy",
     "structlog",
     "tritonclient",
 )
