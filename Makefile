@@ -81,8 +81,10 @@ bench-faults: .venv/.dev ## break the stack at random and soak it, for 80 minute
 
 lock: .venv/.dev ## after an upgrade: write the installed versions to constraints.txt and the images' locks
 	$(PIP) freeze --exclude-editable --exclude setuptools --exclude pip | sort -f > constraints.txt
-	$(LOCK) --extra services --output-file deploy/requirements/services.txt pyproject.toml
-	$(LOCK) --extra services --extra embedded --output-file deploy/requirements/triton.txt pyproject.toml
+	$(LOCK) --extra runtime --extra gateway --output-file deploy/requirements/gateway.txt pyproject.toml
+	$(LOCK) --extra runtime --extra networks --output-file deploy/requirements/networks.txt pyproject.toml
+	$(LOCK) --extra runtime --extra networks --extra embedded --output-file deploy/requirements/triton.txt pyproject.toml
+	echo 'setuptools>=77' | $(LOCK) --allow-unsafe --output-file deploy/docker/setuptools.txt -
 
 check-locks: .venv/.dev ## ask the package index whether every locked package can be had with the hash that is locked
 	for lock in deploy/requirements/*.txt; do \
