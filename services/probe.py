@@ -73,7 +73,10 @@ def _secure_channel(address: str, certificate: Path, key: Path) -> grpc.Channel:
     # Only where TLS is used: cryptography takes its share of the time.
     from services.runtime.tls import channel_credentials, first_name, load  # noqa: PLC0415
 
-    shown = os.environ.get("HEMASERVE_PROBE_CERTIFICATE", certificate), os.environ.get("HEMASERVE_PROBE_KEY", key)
+    shown = (
+        os.environ.get("HEMASERVE_PROBE_CERTIFICATE", certificate),
+        os.environ.get("HEMASERVE_PROBE_KEY", key),
+    )
     credentials = channel_credentials(load(TlsFiles(*map(Path, shown), certificate)))
     # Where it listens is seldom what its certificate is for.
     options = (*_OPTIONS, ("grpc.ssl_target_name_override", first_name(certificate)))

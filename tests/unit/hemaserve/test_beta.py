@@ -30,7 +30,9 @@ def test_the_limits_of_nothing_found_are_those_of_the_formula(n):
     assert beta_quantile(0.975, 1, n) == pytest.approx(-((0.025 ** (1 / n)) - 1), rel=1e-9)
 
 
-@pytest.mark.parametrize(("p", "a", "b"), [(0, 1, 1), (1, 1, 1), (0.5, 0, 1), (0.5, 1, -1), (float("nan"), 1, 1)])
+@pytest.mark.parametrize(
+    ("p", "a", "b"), [(0, 1, 1), (1, 1, 1), (0.5, 0, 1), (0.5, 1, -1), (float("nan"), 1, 1)]
+)
 def test_what_has_no_quantile_is_refused(p, a, b):
     with pytest.raises(ValueError, match="no beta quantile"):
         beta_quantile(p, a, b)

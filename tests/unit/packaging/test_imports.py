@@ -74,9 +74,7 @@ def test_serving_asks_for_no_training_framework():
 
 def test_every_requirement_is_pinned_by_the_constraints():
     extras = PROJECT["optional-dependencies"]
-    wanted = names(PROJECT["dependencies"]).union(
-        *(names(extras[extra]) for extra in (*SERVING, "dev"))
-    )
+    wanted = names(PROJECT["dependencies"]).union(*(names(extras[extra]) for extra in (*SERVING, "dev")))
     pinned = {
         line.partition("==")[0].lower().replace("_", "-")
         for line in (ROOT / "constraints.txt").read_text().split()
