@@ -8,7 +8,7 @@ LOCK := $(BIN)/pip-compile --quiet --generate-hashes --constraint constraints.tx
 .DEFAULT_GOAL := help
 
 .PHONY: help machine demo up test test-training lint format protos release-protos docs bench bench-crops bench-faults lock \
-  check-locks sbom audit clean
+  check-locks sbom audit images clean
 
 help: ## list what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -96,6 +96,9 @@ sbom: .venv/.dev ## write what the images are made of, networks included, to dis
 
 audit: .venv/.dev ## look up known vulnerabilities of the images' packages; AUDIT_ARGS="--database DIR" offline
 	$(BIN)/python scripts/audit.py $(AUDIT_ARGS)
+
+images: .venv/.dev ## build the images, and write docs/images.md; IMAGES_ARGS="--base IMAGE" without a registry
+	$(BIN)/python scripts/images.py --page docs/images.md $(IMAGES_ARGS)
 
 clean: ## remove what can be made again
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist out *.egg-info

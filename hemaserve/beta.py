@@ -46,7 +46,7 @@ def _regularized(x: float, a: float, b: float) -> float:
 
 
 def _fraction(x: float, a: float, b: float) -> float:
-    """1 + d1/(1 + d2/(1 + ...)), by Lentz's algorithm (Applied Optics 15 (1976) 668) as Thompson and Barnett have it."""
+    """1 + d1/(1 + d2/(1 + ...)), by the algorithm of Lentz, Applied Optics 15 (1976) 668-671."""
     value = upper = 1.0
     lower = 0.0
     for n in range(1, _MOST_STEPS):
