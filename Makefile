@@ -8,7 +8,7 @@ LOCK := $(BIN)/pip-compile --quiet --generate-hashes --constraint constraints.tx
 .DEFAULT_GOAL := help
 
 .PHONY: help machine demo up test test-training lint format protos release-protos docs bench bench-crops bench-faults lock \
-  check-locks sbom audit check-deploy clean
+  check-locks sbom audit check-deploy images clean
 
 help: ## list what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -82,8 +82,10 @@ bench-faults: .venv/.dev ## break the stack at random and soak it, for 80 minute
 
 lock: .venv/.dev ## after an upgrade: write the installed versions to constraints.txt and the images' locks
 	$(PIP) freeze --exclude-editable --exclude setuptools --exclude pip | sort -f > constraints.txt
-	$(LOCK) --extra services --output-file deploy/requirements/services.txt pyproject.toml
-	$(LOCK) --extra services --extra embedded --output-file deploy/requirements/triton.txt pyproject.toml
+	$(LOCK) --extra runtime --extra gateway --output-file deploy/requirements/gateway.txt pyproject.toml
+	$(LOCK) --extra runtime --extra networks --output-file deploy/requirements/networks.txt pyproject.toml
+	$(LOCK) --extra runtime --extra networks --extra embedded --output-file deploy/requirements/triton.txt pyproject.toml
+	echo 'setuptools>=77' | $(LOCK) --allow-unsafe --output-file deploy/docker/setuptools.txt -
 
 check-locks: .venv/.dev ## ask the package index whether every locked package can be had with the hash that is locked
 	for lock in deploy/requirements/*.txt; do \
@@ -104,6 +106,8 @@ audit: .venv/.dev ## look up known vulnerabilities of the images' packages; AUDI
 
 check-deploy: .venv/.dev .venv-checkov/bin/checkov ## check policies of the Kubernetes manifests, with checkov
 	$(BIN)/python scripts/check_deploy.py --checkov .venv-checkov/bin/checkov
+images: .venv/.dev ## build the images, and write docs/images.md; IMAGES_ARGS="--base IMAGE" without a registry
+	$(BIN)/python scripts/images.py --page docs/images.md $(IMAGES_ARGS)
 
 clean: ## remove what can be made again
 	rm -rf .venv .venv-checkov .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist out *.egg-info

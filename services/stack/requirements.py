@@ -17,7 +17,6 @@ _SERVICES: Final = (
     "opentelemetry.sdk",
     "prometheus_client",
     "pydantic_settings",
-    "scipy",
     "structlog",
     "tritonclient",
 )

@@ -63,7 +63,7 @@ def command_line(
     Args:
         wheel: where the binary lies.
         settings: what to serve.
-        ports: where to listen, on loopback.
+        ports: where to listen.
         backends: the assembled backend directory.
         server_id: name by which the server answers, and prefix of its shared memory regions.
     """
@@ -84,13 +84,13 @@ def command_line(
         f"--model-load-thread-count={max(2, os.cpu_count() or 1)}",
         f"--backend-directory={backends}",
         f"--backend-config=python,shm-region-prefix-name={server_id}",
-        f"--grpc-address={HOST}",
+        f"--grpc-address={settings.host}",
         f"--grpc-port={ports.grpc}",
         # Its clients ask whether it is alive while they wait for an answer, see hemaserve/balancing.py.
         "--grpc-http2-min-recv-ping-interval-without-data=1000",
-        f"--http-address={HOST}",
+        f"--http-address={settings.host}",
         f"--http-port={ports.http}",
-        f"--metrics-address={HOST}",
+        f"--metrics-address={settings.host}",
         f"--metrics-port={ports.metrics}",
         *_tracing(settings),
         *(LEAN_OPTIONS if settings.lean else ()),
