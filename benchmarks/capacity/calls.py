@@ -2,13 +2,13 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from benchmarks.call_load import LATE, OK, REFUSED, Call
+from benchmarks.call_load import CLIENTS, LATE, MIX, OK, REFUSED, Call
 from benchmarks.capacity.cores import Threads, disturb
 from benchmarks.capacity.profile import Profile
 from benchmarks.capacity.stack import Layout, Stack
@@ -106,23 +106,37 @@ def open_loop(
     seed: int = 1,
     warm_up_s: float = 5.0,
     others: float = 0.0,
+    arrivals_seed: int = 1,
 ) -> Outcome:
-    """So many calls a second at random moments, whether the ones before are answered or not."""
+    """So many calls a second at random moments, whether the ones before are answered or not.
+
+    With as little warm-up as none, they come at the very moments at which `benchmarks.call_load.open_loop` sends them.
+    """
 
     async def load(callers: Callers, note: Callable[[Call], None]) -> None:
-        chance = random.Random(seed)
         tasks: set[asyncio.Task[None]] = set()
 
-        async def one() -> None:
-            note(await callers.ask())
+        async def one(priority: Priority) -> None:
+            note(await callers.ask(priority))
 
-        while True:
-            await asyncio.sleep(chance.expovariate(rate))
-            task = asyncio.create_task(one())
+        for at_s, priority in arrivals(rate, warm_up_s + seconds, arrivals_seed):
+            await asyncio.sleep(at_s - now_s())
+            task = asyncio.create_task(one(priority))
             tasks.add(task)
             task.add_done_callback(tasks.discard)
+        await asyncio.gather(*tasks)
 
     return _run(profile, layout, load, seconds, deadline_s, seed, warm_up_s, others)
+
+
+def arrivals(rate: float, seconds: float, seed: int) -> Iterator[tuple[float, Priority]]:
+    """When calls come, and how urgent each is: drawn as `benchmarks.call_load.open_loop` draws them."""
+    chance = random.Random(seed)
+    at_s = 0.0
+    while (at_s := at_s + chance.expovariate(rate)) < seconds:
+        (priority,) = chance.choices(list(MIX), list(MIX.values()))
+        chance.choice(range(CLIENTS))  # the client, which matters here to nobody
+        yield at_s, Priority(priority)
 
 
 def _run(
@@ -145,8 +159,11 @@ def _run(
 
         loading = asyncio.create_task(load(Callers(stack, profile, deadline_s, seed), note))
         others_too = asyncio.create_task(disturb(stack.shared, others, seed)) if stack.shared else None
-        await asyncio.sleep(warm_up_s + seconds)
-        busy = stack.busy_share(warm_up_s + seconds)
+        # A closed loop never ends by itself; an open one ends when its last call is over.
+        await asyncio.wait({loading}, timeout=warm_up_s + seconds)
+        if loading.done():
+            await loading
+        busy = stack.busy_share(now_s())
         loading.cancel()
         if others_too:
             others_too.cancel()

@@ -43,12 +43,20 @@ def fitted(measured: Mapping[str, Any]) -> Profile:
 def simulated(
     profile: Profile, run: Mapping[str, Any], *, seconds: float = _SECONDS, seed: int = 1
 ) -> Outcome:
-    """A load that was measured, on the machine that it was measured on."""
+    """A load that was measured, on the machine that it was measured on, and as disturbed and as fast as that was then.
+
+    What a field takes of the processors is not the same from one run to the next (caches, and what the machine's host
+    does): each run tells by how much.
+    """
+    spent_s = sum(run["cpu_ms_per_field"].values()) / 1000
+    profile = profile.times(spent_s / (profile.field_s() + profile.client_s))
     layout = Layout(shared_cores=2)
     others = run.get("others", 0.0)
     if run["load"] == "closed":
         return closed_loop(profile, layout, int(run["how_much"]), seconds, seed=seed, others=others)
-    return open_loop(profile, layout, run["how_much"], seconds, seed=seed, others=others)
+    return open_loop(
+        profile, layout, run["how_much"], run["seconds"], seed=seed, others=others, warm_up_s=0.0
+    )
 
 
 def compare(measured: Mapping[str, Any], profile: Profile) -> list[dict[str, Any]]:

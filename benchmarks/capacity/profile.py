@@ -108,6 +108,29 @@ class Profile:
         services = self.gateway_s + self.detector_s + self.pixels_s + self.decoding_s + self.classifier_s
         return services + self.networks_s()
 
+    def role_s(self) -> dict[str, float]:
+        """What each role takes of its pods' cores for a field, on average."""
+        crops = sum(field.crops for field in self.fields) / len(self.fields)
+        members = [cost for name, cost in self.networks.items() if name != "yolov8n"]
+        naming_s = sum(cost.request_s + crops * cost.row_s for cost in members)
+        return {
+            "gateway": self.gateway_s,
+            "detector": self.detector_s + self.pixels_s + self.decoding_s,
+            "triton-detection": self.networks_s() - naming_s,
+            "classifier": self.classifier_s,
+            "triton-classification": naming_s,
+        }
+
+    def times(self, factor: float) -> "Profile":
+        """The same on cores that take so many times as long for everything."""
+        names = ("client_s", "gateway_s", "detector_s", "pixels_s", "decoding_s", "classifier_s")
+        scaled = {name: factor * getattr(self, name) for name in names}
+        networks = {
+            name: replace(cost, request_s=factor * cost.request_s, row_s=factor * cost.row_s)
+            for name, cost in self.networks.items()
+        }
+        return replace(self, networks=networks, **scaled)
+
 
 def load_measured(path: Path = MEASURED) -> dict[str, Any]:
     """What `python -m benchmarks.capacity measure` has written."""
