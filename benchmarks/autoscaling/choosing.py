@@ -20,6 +20,7 @@ from benchmarks.autoscaling.trying import (
     ByKeda,
     ByProcessor,
     Fixed,
+    Mixed,
     Planned,
     Result,
     Signal,
@@ -77,7 +78,8 @@ class Candidate:
     """Settings to try.
 
     Attributes:
-        kind: `fixed`, `cpu`, `work` (what is in flight and in Triton) or `queue` (what waits in Triton).
+        kind: `fixed`, `cpu`, `work` (what is in flight and in Triton), `mixed` (in Triton; services by processors)
+            or `queue` (what waits in Triton).
         load: how busy cores are to be, 0 to 1, which thresholds are made of; for `queue`, requests that wait.
         down_s: the window in which the most replicas that were wanted count before there are fewer.
     """
@@ -93,6 +95,7 @@ class Candidate:
             return "no autoscaling, as many as the busiest minute needs"
         kinds = {
             "cpu": f"HPA: processors at {self.load:.0%} of what is requested",
+            "mixed": f"KEDA: Triton by its work as at {self.load:.0%} load, services by processors",
             "work": f"KEDA: work in flight as at {self.load:.0%} load",
             "queue": f"KEDA: {self.load:g} requests waiting in each Triton",
         }
@@ -167,6 +170,11 @@ def try_one(
     elif candidate.kind == "cpu":
         down = hpa.Rules(candidate.down_s, (hpa.Policy(hpa.PolicyType.PERCENT, 50, 60.0),))
         autoscaler = ByProcessor(candidate.load, hpa.Behavior(UP, down))
+    elif candidate.kind == "mixed":
+        down = hpa.Rules(candidate.down_s, (hpa.Policy(hpa.PolicyType.PERCENT, 50, 60.0),))
+        objects, signals = specs(profile, candidate)
+        tritons = {role: spec for role, spec in objects.items() if role.startswith("triton")}
+        autoscaler = Mixed(ByKeda(tritons, signals), ByProcessor(candidate.load, hpa.Behavior(UP, down)))
     else:
         autoscaler = ByKeda(*specs(profile, candidate))
     return run(profile, trace, autoscaler, first, seed=seed, start_s=start_s)
@@ -175,8 +183,9 @@ def try_one(
 CANDIDATES: Final = (
     Candidate("fixed", 0.8, 0),
     *(Candidate("cpu", load, 300) for load in (0.8, 0.7, 0.6)),
-    *(Candidate("queue", load, 300) for load in (0.5, 0.2)),
-    *(Candidate("work", load, down_s) for load in (0.8, 0.75, 0.7, 0.65) for down_s in (300, 120)),
+    Candidate("queue", 0.3, 300),
+    *(Candidate("work", load, 300) for load in (0.8, 0.7)),
+    *(Candidate("mixed", load, down_s) for load, down_s in ((0.8, 300), (0.75, 300), (0.7, 300), (0.7, 120))),
 )
 
 
@@ -218,7 +227,7 @@ def chosen(rows: list[dict[str, Any]]) -> dict[str, Any]:
     Raises:
         ValueError: none does.
     """
-    good = [row for row in rows if row["holds"] and row["kind"] in ("work", "queue")]
+    good = [row for row in rows if row["holds"] and row["kind"] in ("work", "queue", "mixed")]
     if not good:
         raise ValueError("rows: no candidate keeps the objective on all traces")
     return min(good, key=lambda row: float(row["worst_ratio"]))

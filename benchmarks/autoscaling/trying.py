@@ -20,7 +20,8 @@ SCRAPE_S: Final = 15.0
 LEAST: Final = 2
 """Replicas of each role that there always are, so that losing one loses nothing; the oracle's floor too."""
 
-MOST: Final = 20
+MOST: Final = 8
+"""Half as many again as the busiest minute of any trace needs: an autoscaler that overshoots stops there."""
 
 START_S: Final = {
     "gateway": 15.0,
@@ -215,11 +216,9 @@ def _lately(values: Floats, now_s: float, seconds: float) -> Floats:
 
 
 def _inside(cluster: Cluster, role: str, now_s: float) -> float:
-    """What `avg_over_time` of the gauge gives: the mean over the scrapes of a minute. A caller holds what is with those
-    whom it calls."""
+    """What is with a role at the last scrape. A caller holds what is with those whom it calls."""
     places = {"gateway": ROLES, "detector": ROLES[1:3], "classifier": ROLES[3:]}.get(role, (role,))
-    each = int(SCRAPE_S / WINDOW_S)
-    return float(sum(_lately(cluster.seen[place].inside, now_s, 60.0)[::-each].mean() for place in places))
+    return float(sum(_lately(cluster.seen[place].inside, now_s, SCRAPE_S)[-1] for place in places))
 
 
 def _rate(name: str, window_s: float) -> Callable[[Cluster, str, float], float]:
@@ -258,3 +257,15 @@ class ByKeda:
                 current = scaler.poll(now_s, current, readings)
             wanted[role] = scaler.sync(now_s, current, readings)
         return wanted
+
+
+@dataclass
+class Mixed:
+    """Triton's roles by one autoscaler, the services by another."""
+
+    triton: Autoscaler
+    services: Autoscaler
+
+    def decide(self, now_s: float, cluster: Cluster) -> Mapping[str, int]:
+        """What each says of its own."""
+        return {**self.services.decide(now_s, cluster), **self.triton.decide(now_s, cluster)}
