@@ -1,6 +1,6 @@
 """The queries that autoscale, asked of a real Prometheus that watches a real stack under load.
 
-`python -m benchmarks.autoscaling.queries` starts both, puts load on the stack, and writes what each query gave. It fails
+`python -m benchmarks.autoscaling.queries` starts both, puts load on the stack, and writes what each gave. It fails
 when one gives nothing. Prometheus' own program has to be installed.
 """
 
