@@ -22,9 +22,12 @@ from benchmarks.apart import Apart
 from benchmarks.call_load import Plan, closed_loop, loading, run
 from benchmarks.footprint import stack
 from benchmarks.peers.callers import GATEWAY, Target
+from benchmarks.speed import empty_networks
+from benchmarks.speed.empty import CELLS, field_image
 
 PARTS: Final = ("gateway", "detector", "classifier")
 RATE: Final = 200
+WAITING: Final = ("EpollSelector.select", "_PollLikeSelector.select", "Thread.run", "_worker (")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -34,14 +37,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seconds", type=float, default=8.0, help="of samples, for each service")
     parser.add_argument("--at-once", type=int, default=6, help="calls under way")
     parser.add_argument("--repository", type=Path, default=Path("model_repository"), help="Triton's models")
+    parser.add_argument(
+        "--empty", action="store_true", help="networks that do nothing, and one image of 200 kB; see `empty`"
+    )
     parser.add_argument("--most", type=int, default=25, help="lines for each service")
     parser.add_argument("--folder", type=Path, help="keep raw samples here")
     asked = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as temporary:
         folder = asked.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        with stack(Path(temporary), "default", "--model-repository", str(asked.repository)) as state:
-            plan = Plan(Target(GATEWAY, state["address"]), images.fields(12).files)
+        fields, repository = images.fields(12), asked.repository
+        if asked.empty:
+            fields = field_image()
+            repository = empty_networks.write(Path(temporary) / "empty", repository, cells=CELLS)
+        with stack(Path(temporary), "default", "--model-repository", str(repository)) as state:
+            plan = Plan(Target(GATEWAY, state["address"]), fields.files)
             with Apart(loading, plan) as process:
                 run(process, closed_loop, 3.0, asked.at_once)
                 loaded = threading.Thread(
@@ -64,7 +74,7 @@ def _record(pid: int, file: Path, seconds: float) -> None:
     subprocess.run(
         [
             *(program, "record", "--pid", str(pid), "--duration", str(int(seconds))),
-            *("--rate", str(RATE), "--format", "raw", "--output", str(file), "--nonblocking"),
+            *("--rate", str(RATE), "--format", "raw", "--output", str(file)),
         ],
         check=True,
         stdout=subprocess.DEVNULL,
@@ -72,12 +82,17 @@ def _record(pid: int, file: Path, seconds: float) -> None:
 
 
 def told(samples: Sequence[str], most: int) -> list[str]:
-    """Of raw samples (`frame;frame;... count`), the most frequent functions: at the top, and anywhere."""
+    """Of raw samples (`frame;frame;... count`), the most frequent functions: at the top, and anywhere.
+
+    Those of threads that wait are left out.
+    """
     top: Counter[str] = Counter()
     within: Counter[str] = Counter()
     for line in samples:
         stack_of_frames, _, count = line.rpartition(" ")
         frames = stack_of_frames.split(";")
+        if frames[-1].startswith(WAITING):
+            continue
         top[frames[-1]] += int(count)
         for frame in set(frames):
             within[frame] += int(count)
