@@ -85,7 +85,7 @@ async def _load(address: str, image: bytes, seconds: float, at_once: int) -> int
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds
     async with grpc.aio.insecure_channel(address, options=OPTIONS) as channel:
-        analyze = channel.unary_unary(ANALYZE)
+        analyze: Any = channel.unary_unary(ANALYZE)
 
         async def one_after_another() -> int:
             calls = 0
@@ -105,12 +105,15 @@ async def _served(name: str, cells: int, addresses: tuple[str, ...], sender: Any
     import grpc.aio  # noqa: PLC0415
 
     channels = [grpc.aio.insecure_channel(address, options=OPTIONS) for address in addresses]
-    handlers = {
-        "triton": _triton,
-        "detector": lambda: _detector(channels[0], cells),
-        "classifier": lambda: _classifier(channels[0], cells),
-        "gateway": lambda: _gateway(channels[0], channels[1], cells),
-    }[name]()
+    match name:
+        case "triton":
+            handlers = _triton()
+        case "detector":
+            handlers = _detector(cells, *channels)
+        case "classifier":
+            handlers = _classifier(cells, *channels)
+        case _:
+            handlers = _gateway(cells, *channels)
     server = grpc.aio.server(options=OPTIONS)
     server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("bare", handlers)])
     port = server.add_insecure_port("127.0.0.1:0")
@@ -130,7 +133,7 @@ def _triton() -> dict[str, Any]:
     return {"Infer": grpc.unary_unary_rpc_method_handler(infer)}
 
 
-def _detector(triton: Any, cells: int) -> dict[str, Any]:
+def _detector(cells: int, triton: Any) -> dict[str, Any]:
     import grpc  # noqa: PLC0415
 
     infer, square, crops = triton.unary_unary(INFER), bytes(SQUARE_BYTES), bytes(CROP_BYTES * cells)
@@ -143,7 +146,7 @@ def _detector(triton: Any, cells: int) -> dict[str, Any]:
     return {"Detect": grpc.unary_stream_rpc_method_handler(detect)}
 
 
-def _classifier(triton: Any, cells: int) -> dict[str, Any]:
+def _classifier(cells: int, triton: Any) -> dict[str, Any]:
     import grpc  # noqa: PLC0415
 
     infer, answer = triton.unary_unary(INFER), bytes(CELL_BYTES * cells)
@@ -156,7 +159,7 @@ def _classifier(triton: Any, cells: int) -> dict[str, Any]:
     return {"Classify": grpc.stream_stream_rpc_method_handler(classify)}
 
 
-def _gateway(detector: Any, classifier: Any, cells: int) -> dict[str, Any]:
+def _gateway(cells: int, detector: Any, classifier: Any) -> dict[str, Any]:
     import grpc  # noqa: PLC0415
 
     detect, classify = detector.unary_stream(DETECT), classifier.stream_stream(CLASSIFY)

@@ -17,7 +17,7 @@ is reported is the median of the rounds with the least and the greatest.
 import argparse
 import statistics
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -93,7 +93,7 @@ def _fields(ours: Session, length: Length, _: Mapping[str, Any]) -> dict[str, An
         best_at_once = max(at_once, key=at_once.__getitem__)
         ceilings = _ceilings(held, ours, length)
         best = max(ceilings, key=lambda ceiling: ceiling.fields_per_second(4 * length.search_s))
-        rounds = interleaved(
+        rounds: dict[str, list[Any]] = interleaved(
             {
                 "ceiling": lambda: best.fields_per_second(length.seconds),
                 "gateway": lambda: ours.watched(load, closed_loop, length.seconds, best_at_once),
@@ -173,9 +173,9 @@ def _crops(ours: Session, length: Length, _: Mapping[str, Any]) -> dict[str, Any
             rates = {each: process.do(each, 4 * length.search_s)[0] for each in ASKED}
             best[name] = max(rates, key=rates.__getitem__)
             tried[name] = [{**asdict(each), "crops_per_second": rate} for each, rate in rates.items()]
-        contenders = {
-            name: lambda name=name, process=process: process.do(best[name], length.seconds)[0]
-            for name, process in (("classify", classify), ("triton", direct))
+        contenders: dict[str, Callable[[], float]] = {
+            "classify": lambda: classify.do(best["classify"], length.seconds)[0],
+            "triton": lambda: direct.do(best["triton"], length.seconds)[0],
         }
         if program is not None:
             contenders["perf_analyzer"] = lambda: perf_analyzer.crops_per_second(

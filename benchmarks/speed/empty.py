@@ -81,6 +81,7 @@ def measure(repository: Path, cells: int, *, rounds: int, seconds: float) -> dic
         "at_once": AT_ONCE,
         "own_ms": spread(own),
         "cpu_ms": _medians([one["cpu_ms"] for one in found["ours"]]),
+        "system_ms": _medians([one["system_ms"] for one in found["ours"]]),
         "bare_ms": _medians(found["bare"]),
         "decoding_ms": spread([one["decoding"] for one in found["decoding"]]),
         "fields_per_second": spread([one["per_second"] for one in found["ours"]]),
@@ -94,6 +95,7 @@ def _ours(ours: Session, load: Apart, seconds: float, at_once: int) -> dict[str,
         raise SystemExit(f"the empty stack did not answer all: {failed[:3]}")
     return {
         "cpu_ms": watched.cpu_ms_per_field(),
+        "system_ms": watched.system_ms_per_field(),
         "per_second": watched.per_second,
         "p50_ms": 1000 * statistics.median(watched.load.seconds()),
     }
@@ -154,10 +156,15 @@ def main() -> None:
         write(asked.json, document)
     for name, each in {str(CELLS): found, **document["by_cells"]}.items():
         print(
-            f"{name} cells: own {in_words(each['own_ms'])} ms a field; {in_words(each['fields_per_second'])} fields/s; "
-            f"alone {in_words(each['alone_p50_ms'])} ms; cpu {each['cpu_ms']}; bare {each['bare_ms']}; "
-            f"decoding {in_words(each['decoding_ms'])} ms"
+            f"{name} cells: {in_words(each['own_ms'])} ms of our own a field, {in_words(each['fields_per_second'])} "
+            f"fields a second, {in_words(each['alone_p50_ms'])} ms alone, {in_words(each['decoding_ms'])} ms decoding"
         )
+        for process, cpu_ms in each["cpu_ms"].items():
+            bare = f", bare {each['bare_ms'][process]:.2f}" if process in each["bare_ms"] else ""
+            system = (
+                f", of it the kernel {each['system_ms'][process]:.2f}" if process in each["system_ms"] else ""
+            )
+            print(f"  {process:22} {cpu_ms:6.2f} ms{system}{bare}")
 
 
 if __name__ == "__main__":

@@ -62,8 +62,10 @@ class Session:
         found = groups(dict(self.state))
         before = {name: _cpu_s(group) for name, group in found.items()}
         done = call_load.run(load, kind, seconds, how_much)
-        cpu_s = {name: _cpu_s(group) - before[name] for name, group in found.items()}
-        return Watched(done, cpu_s | {"load": done.cpu_s})
+        after = {name: _cpu_s(group) for name, group in found.items()}
+        cpu_s = {name: sum(after[name]) - sum(before[name]) for name in found}
+        system_s = {name: after[name][1] - before[name][1] for name in found}
+        return Watched(done, cpu_s | {"load": done.cpu_s}, system_s)
 
     def facts(self) -> dict[str, Any]:
         """What the figures depend on besides the machine."""
@@ -81,10 +83,17 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """Load, and the processor seconds of each process of the stack and of the load itself."""
+    """Load, and what the stack's processes did meanwhile.
+
+    Attributes:
+        load: what came of it.
+        cpu_s: processor seconds of each process of the stack and of the load itself.
+        system_s: that part of them that the kernel took, for copies, pages and switches.
+    """
 
     load: Load
     cpu_s: Mapping[str, float]
+    system_s: Mapping[str, float]
 
     @property
     def per_second(self) -> float:
@@ -92,8 +101,12 @@ class Watched:
         return self.load.per_second(LEAD_SHARE * self.load.took_s)
 
     def cpu_ms_per_field(self) -> dict[str, float]:
-        """Of each process, for each field that was answered."""
-        return {name: 1000 * seconds / max(1, len(self.load.calls)) for name, seconds in self.cpu_s.items()}
+        """Of each process, for each field."""
+        return {name: 1000 * seconds / len(self.load.calls) for name, seconds in self.cpu_s.items()}
+
+    def system_ms_per_field(self) -> dict[str, float]:
+        """The kernel's part of it."""
+        return {name: 1000 * seconds / len(self.load.calls) for name, seconds in self.system_s.items()}
 
 
 @contextmanager
@@ -128,8 +141,10 @@ def write(path: Path, document: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
-def _cpu_s(group: list[psutil.Process]) -> float:
-    return float(sum(sum(process.cpu_times()[:2]) for process in group))
+def _cpu_s(group: list[psutil.Process]) -> tuple[float, float]:
+    """User and system."""
+    times = [process.cpu_times() for process in group]
+    return sum(each.user for each in times), sum(each.system for each in times)
 
 
 def _mean(values: list[int]) -> float:
