@@ -4,7 +4,9 @@ Starts a stack of the default profile and measures it in rounds against its ceil
 the same ONNX files in the same precision on the same cores:
 
 * fields a second through the gateway (closed loop, callers enough to saturate it) against the networks alone in a
-  process, in the best batches and the best arrangement that was found;
+  process, in the best batches and the best arrangement that was found; beside them the pipeline from file to answer in
+  a process for each core, and what the machine could do were it all large matrices (their operations, counted in the
+  ONNX files, over the rate of OpenVINO's products);
 * crops a second through `Classify` against Triton driven directly by perf_analyzer and by a client of ours;
 * one caller's `AnalyzeField` against the sum of its networks' times;
 * p99 against p50 at 70% of the peak, calls at random moments, latency counted from when each was due;
@@ -32,11 +34,12 @@ from benchmarks.claims import claim
 from benchmarks.classifiers import embedded_options
 from benchmarks.machine import commit, facts
 from benchmarks.rounds import interleaved, ratio, spread
-from benchmarks.speed import crop_load, networks, perf_analyzer
+from benchmarks.speed import arithmetic, crop_load, networks, perf_analyzer
 from benchmarks.speed.crop_load import Asked
 from benchmarks.speed.networks import ENSEMBLE, arrangements
 from benchmarks.speed.session import Session, outputs, session, write
 
+CORES: Final = psutil.cpu_count() or 1
 SHARE_OF_PEAK: Final = 0.7
 AT_ONCE: Final = (3, 4, 6, 8)
 ASKED: Final = tuple(Asked(batch, at_once) for batch in (16, 32, 64) for at_once in (2, 3, 4, 6))
@@ -93,10 +96,18 @@ def _fields(ours: Session, length: Length, _: Mapping[str, Any]) -> dict[str, An
         best_at_once = max(at_once, key=at_once.__getitem__)
         ceilings = _ceilings(held, ours, length)
         best = max(ceilings, key=lambda ceiling: ceiling.fields_per_second(4 * length.search_s))
+        lanes = [
+            held.enter_context(Apart(networks.whole_pipeline, ours.repository, ours.images.files))
+            for _ in range(CORES)
+        ]
+        products = held.enter_context(Apart(arithmetic.products, CORES))
+        networks.side_by_side(lanes, length.search_s)
         rounds: dict[str, list[Any]] = interleaved(
             {
                 "ceiling": lambda: best.fields_per_second(length.seconds),
                 "gateway": lambda: ours.watched(load, closed_loop, length.seconds, best_at_once),
+                "pipeline": lambda: sum(networks.side_by_side(lanes, length.seconds)),
+                "arithmetic": lambda: products.do(length.seconds / 4)[0],
             },
             length.rounds,
         )
@@ -128,6 +139,11 @@ def _fields(ours: Session, length: Length, _: Mapping[str, Any]) -> dict[str, An
             "others": [each.facts() for each in ceilings if each is not best],
         },
         "ratio": ratio(served, rounds["ceiling"]),
+        "pipeline": {
+            "fields_per_second": spread(rounds["pipeline"]),
+            "ratio": ratio(served, rounds["pipeline"]),
+        },
+        "arithmetic": _arithmetic(ours, rounds["arithmetic"]),
         "alone": {
             "gateway_ms": spread(alone["gateway_ms"]),
             "networks_ms": spread(sums),
@@ -145,9 +161,27 @@ def _fields(ours: Session, length: Length, _: Mapping[str, Any]) -> dict[str, An
     }
 
 
+def _arithmetic(ours: Session, rounds: Sequence[Mapping[str, float]]) -> dict[str, Any]:
+    """Operations of a field, and fields a second were they all done as fast as large matrices are multiplied."""
+    names = (networks.DETECTOR, *networks.members(ours.repository))
+    gflop = {name: arithmetic.gflop(networks.onnx_file(ours.repository, name)) for name in names}
+    squares = statistics.mean(sum(map(len, field.squares)) for field in ours.work)
+    crops = statistics.mean(len(field.crops) for field in ours.work)
+    of_a_field = squares * gflop[names[0]] + crops * sum(gflop[name] for name in names[1:])
+    rates = {precision: [each[precision] for each in rounds] for precision in rounds[0]}
+    return {
+        "gflop": {name: round(each, 4) for name, each in gflop.items()},
+        "gflop_per_field": round(of_a_field, 3),
+        "gflop_per_second": {precision: spread(each) for precision, each in rates.items()},
+        "fields_per_second": {
+            precision: spread([rate / of_a_field for rate in each]) for precision, each in rates.items()
+        },
+    }
+
+
 def _ceilings(held: ExitStack, ours: Session, length: Length) -> list[networks.Ceiling]:
     found = []
-    for arrangement in arrangements(psutil.cpu_count() or 1):
+    for arrangement in arrangements(CORES):
         process = held.enter_context(Apart(networks.pipeline, ours.repository, ours.work, arrangement))
         chosen, _ = process.do("choose", length.search_s)
         found.append(networks.Ceiling(arrangement, process, chosen))
@@ -214,7 +248,7 @@ def _against_fp32(name: str, ours: Session, length: Length) -> dict[str, Any]:
             arrangement: held.enter_context(
                 Apart(networks.single, ours.repository, name, options, ours.crops, arrangement)
             )
-            for arrangement in arrangements(psutil.cpu_count() or 1)
+            for arrangement in arrangements(CORES)
         }
         tried = {
             (arrangement, size): rate

@@ -17,6 +17,9 @@ import numpy as np
 
 from benchmarks.apart import Apart
 from benchmarks.classifiers import embedded_config, embedded_options
+from benchmarks.peers.describing import describe
+from benchmarks.peers.openvino_networks import OpenVinoNetworks
+from benchmarks.peers.pipeline import Pipeline
 from benchmarks.speed.work import FieldWork
 from services.triton.backends.onnxruntime.onnx_network import Network, Options, load
 from services.triton.client import Array
@@ -176,6 +179,29 @@ class _Pipeline:
             told[name] = np.full((rows, 11), 1 / 11, np.float32)
             told[f"{name}_ood"] = np.ones((rows, 1), np.float32)
         return told
+
+
+def whole_pipeline(repository: Path, images: Sequence[bytes]) -> Callable[..., Any]:
+    """Prepare a process to be the pipeline from image file to answer, on one core; it tells fields a second.
+
+    Decoding, scaling, NMS, crops and what is said of a cell are the services' own functions, called one after another.
+    """
+    pipeline = Pipeline(description := describe(repository), OpenVinoNetworks(description, threads=1))
+
+    def act(seconds: float) -> float:
+        began, done = time.perf_counter(), 0
+        while time.perf_counter() - began < seconds:
+            pipeline.analyze([images[done % len(images)]])
+            done += 1
+        return done / (time.perf_counter() - began)
+
+    return act
+
+
+def side_by_side(processes: Sequence[Apart], *request: Any) -> list[Any]:
+    """What each of several processes answers to the same request, all of them at the same time."""
+    with ThreadPoolExecutor(len(processes)) as pool:
+        return [answer for answer, _ in pool.map(lambda process: process.do(*request), processes)]
 
 
 def single(
