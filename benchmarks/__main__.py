@@ -8,6 +8,7 @@ from typing import Final
 BENCHMARKS: Final = {
     "bars": ("benchmarks.speed.bars", "fields and crops a second, and latency, against their ceilings"),
     "empty": ("benchmarks.speed.empty", "what our own code costs: networks that do nothing"),
+    "curves": ("benchmarks.speed.curves", "latency and throughput with load, callers, cells and sizes"),
     "profile": ("benchmarks.speed.profile", "where each service spends its time under load (py-spy)"),
     "perf_analyzer": ("benchmarks.speed.perf_analyzer", "fetch NVIDIA's load generator for Triton"),
     "crops_per_second": ("benchmarks.crops_per_second", "crops a second of each classifier, docs/accuracy"),

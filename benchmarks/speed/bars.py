@@ -189,7 +189,7 @@ def _ceilings(held: ExitStack, ours: Session, length: Length) -> list[networks.C
 
 
 def _median_ms(ours: Session, load: Apart, seconds: float) -> float:
-    return 1000 * statistics.median(ours.watched(load, closed_loop, seconds, 1).load.seconds())
+    return 1000 * statistics.median(ours.watched(load, closed_loop, seconds, 1).good_seconds())
 
 
 def _crops(ours: Session, length: Length, _: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from benchmarks.call_load import Load, Plan
 from benchmarks.classifiers import embedded_config
 from benchmarks.footprint import groups, stack
 from benchmarks.images import Images
-from benchmarks.peers.callers import GATEWAY, Target
+from benchmarks.peers.callers import GATEWAY, OK, Target
 from benchmarks.speed.networks import DETECTOR, VOTE, members
 from benchmarks.speed.work import FieldWork, work_of
 from services.triton.client import Array
@@ -99,6 +99,16 @@ class Watched:
     def per_second(self) -> float:
         """Fields a second, without the beginning."""
         return self.load.per_second(LEAD_SHARE * self.load.took_s)
+
+    def good_seconds(self) -> list[float]:
+        """How long each field took.
+
+        Raises:
+            SystemExit: one was not answered, or none was asked for: nothing can be said of such a stack.
+        """
+        if failed := {call.outcome for call in self.load.calls} - {OK}:
+            raise SystemExit(f"the stack did not answer all fields: {', '.join(sorted(failed))}")
+        return self.load.seconds()
 
     def cpu_ms_per_field(self) -> dict[str, float]:
         """Of each process, for each field."""
