@@ -25,10 +25,12 @@ from typing import Any, Final
 
 import psutil
 
-from benchmarks.call_load import MIX, OK, REFUSED, Call, Plan, closed_loop, generate, open_loop, stat_alone
+from benchmarks import images
+from benchmarks.call_load import MIX, Call, Plan, closed_loop, generate, open_loop, stat_alone
 from benchmarks.claims import claim
 from benchmarks.footprint import PROFILES, groups, stack
 from benchmarks.machine import facts
+from benchmarks.peers.callers import GATEWAY, OK, REFUSED, Target
 
 MIB: Final = 2**20
 
@@ -91,7 +93,7 @@ def _stack(arguments: argparse.Namespace) -> Any:
 
 def measure(state: dict[str, Any], arguments: argparse.Namespace) -> dict[str, Any]:
     """All phases, one after the other, on one stack."""
-    plan = Plan(state["address"], arguments.deadline_s)
+    plan = Plan(Target(GATEWAY, state["address"], arguments.deadline_s), images.generated(12).files)
     generate(closed_loop, plan, arguments.warm_up_s, arguments.at_once)
     peaks = [_watched(state, closed_loop, plan, arguments.peak_s, arguments.at_once)]
     alone = _watched(state, stat_alone, plan, arguments.stat_s, 1)
@@ -222,7 +224,7 @@ class _Phase:
         return sum(call.outcome == OK for call in self.calls) / self.seconds
 
 
-def _watched(state: dict[str, Any], load: Any, plan: Plan, seconds: float, how_much: float) -> _Phase:
+def _watched(state: dict[str, Any], kind: Any, plan: Plan, seconds: float, how_much: float) -> _Phase:
     found = groups(state) if "pid" in state else {}
     cpu_before = {name: _cpu_s(group) for name, group in found.items()}
     looks: list[tuple[float, dict[str, float]]] = []
@@ -230,7 +232,7 @@ def _watched(state: dict[str, Any], load: Any, plan: Plan, seconds: float, how_m
     def look() -> None:
         looks.append((time.monotonic(), {name: _rss_mib(group) for name, group in found.items()}))
 
-    calls, load_cpu_s, took_s = generate(load, plan, seconds, how_much, meanwhile=look)
+    load = generate(kind, plan, seconds, how_much, meanwhile=look)
     cpu_s = {name: round(_cpu_s(group) - cpu_before[name], 2) for name, group in found.items()}
     memory = {}
     half = [each for each in looks if each[0] >= (looks[0][0] + looks[-1][0]) / 2]
@@ -240,7 +242,7 @@ def _watched(state: dict[str, Any], load: Any, plan: Plan, seconds: float, how_m
             slope = statistics.linear_regression([at for at, _ in half], [rss[name] for _, rss in half]).slope
         first, last = looks[0][1][name], looks[-1][1][name]
         memory[name] = {"before": round(first), "after": round(last), "growth_a_minute": round(60 * slope, 1)}
-    return _Phase(took_s, calls, cpu_s | {"load": round(load_cpu_s, 2)}, memory)
+    return _Phase(load.took_s, load.calls, cpu_s | {"load": round(load.cpu_s, 2)}, memory)
 
 
 def _cpu_s(group: list[psutil.Process]) -> float:
