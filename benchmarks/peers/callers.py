@@ -1,4 +1,4 @@
-"""One client for our gateway and for peers: whom to ask, and how. Without retries: what is refused counts as refused."""
+"""One client for our gateway and for peers. Without retries: what is refused counts as refused."""
 
 import base64
 import json

@@ -47,14 +47,15 @@ def _peer(name: str, settings: Settings) -> Peer:
 
 
 _A_PROCESS_A_CORE: Final = Settings(processes=CORES, threads=1)
+_IN_BATCHES: Final = Settings(processes=CORES, threads=1, max_batch=4, wait_ms=10.0)
 
 PEERS: Final[Mapping[str, Peer]] = MappingProxyType(
     {
         "fastapi": _peer("fastapi", _A_PROCESS_A_CORE),
-        "litserve": _peer("litserve", _A_PROCESS_A_CORE),
+        "litserve": _peer("litserve", _IN_BATCHES),
         "bentoml": _peer("bentoml", _A_PROCESS_A_CORE),
-        "ray": _peer("ray", _A_PROCESS_A_CORE),
-        "mlserver": _peer("mlserver", _A_PROCESS_A_CORE),
+        "ray": _peer("ray", _IN_BATCHES),
+        "mlserver": _peer("mlserver", _IN_BATCHES),
         "flask": _peer("flask", _A_PROCESS_A_CORE),
         "flask_development": Peer(
             "flask", "benchmarks.peers.flask.app", Settings(processes=1, threads=CORES)

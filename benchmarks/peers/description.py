@@ -1,4 +1,4 @@
-"""The pipeline, described: which networks, and how they are used. What our services read from Triton, peers read here."""
+"""The pipeline, described: which networks, and how they are used. Our services read it from Triton, peers here."""
 
 import json
 from dataclasses import asdict, dataclass

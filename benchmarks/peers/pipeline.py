@@ -109,7 +109,9 @@ class Pipeline:
         size = detector.max_batch_size
         for batch in (pieces[start : start + size] for start in range(0, len(pieces), size)):
             scaled = [
-                letterbox(image[tile.y0 : tile.y0 + tile.height, tile.x0 : tile.x0 + tile.width], detector.input_px)
+                letterbox(
+                    image[tile.y0 : tile.y0 + tile.height, tile.x0 : tile.x0 + tile.width], detector.input_px
+                )
                 for image, tile in batch
             ]
             answer = self._networks.detect(np.stack([square for square, _ in scaled]))

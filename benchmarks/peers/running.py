@@ -1,6 +1,5 @@
 """Makes peers' environments, and runs peers in them."""
 
-import asyncio
 import os
 import subprocess
 import sys
@@ -16,7 +15,7 @@ from typing import Final
 
 import psutil
 
-from benchmarks.peers.callers import DOORS, Target, caller
+from benchmarks.peers.callers import DOORS, Target
 from benchmarks.peers.catalogue import ENVIRONMENTS, HERE, PEERS, Peer
 from benchmarks.peers.describing import describe
 from benchmarks.peers.ports import free_port
@@ -65,7 +64,15 @@ def install(name: str) -> None:
     folder = ENVIRONMENTS / peer.environment
     for command in (
         [sys.executable, "-m", "venv", str(folder)],
-        [str(peer.python), "-m", "pip", "--disable-pip-version-check", "install", "-r", str(peer.requirements)],
+        [
+            str(peer.python),
+            "-m",
+            "pip",
+            "--disable-pip-version-check",
+            "install",
+            "-r",
+            str(peer.requirements),
+        ],
     ):
         if subprocess.run(command, check=False).returncode:
             raise PeerError(f"{name} cannot be installed: {' '.join(command)} failed")

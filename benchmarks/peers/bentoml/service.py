@@ -33,11 +33,15 @@ class Fields:
         )
         def analyze(self, images: list[Path]) -> list[dict[str, Any]]:
             """Those that came together."""
-            return [answer.to_dict() for answer in self._pipeline.analyze([path.read_bytes() for path in images])]
+            return [
+                answer.to_dict() for answer in self._pipeline.analyze([path.read_bytes() for path in images])
+            ]
 
     else:
 
         @bentoml.api(route="/analyze")
-        def analyze(self, image: Annotated[Path, ContentType("application/octet-stream")], /) -> dict[str, Any]:
+        def analyze(
+            self, image: Annotated[Path, ContentType("application/octet-stream")], /
+        ) -> dict[str, Any]:
             """One field."""
             return self._pipeline.analyze([image.read_bytes()])[0].to_dict()

@@ -1,8 +1,8 @@
 """Flask and PyTorch eager.
 
-`flask_development` is what the literature's apps do: `app.run()`, whose threads share PyTorch's default threads. `flask`
-is what Flask's documentation advises for production (https://flask.palletsprojects.com/en/stable/deploying/gunicorn/):
-gunicorn, with as many workers as cores, each with one thread of PyTorch.
+`flask_development` is what the literature's apps do: `app.run()`, whose threads share PyTorch's. `flask` is what the
+documentation advises for production (https://flask.palletsprojects.com/en/stable/deploying/gunicorn/): gunicorn, with
+as many workers as cores, each with one thread of PyTorch.
 """
 
 import os

@@ -38,12 +38,18 @@ class FieldApi(litserve.LitAPI):
 
 def main() -> None:
     settings = Settings.from_environment()
-    api = FieldApi(max_batch_size=settings.max_batch, batch_timeout=settings.wait_ms / 1000, api_path="/analyze")
+    api = FieldApi(
+        max_batch_size=settings.max_batch, batch_timeout=settings.wait_ms / 1000, api_path="/analyze"
+    )
     server = litserve.LitServer(
         api, accelerator="cpu", devices=1, workers_per_device=settings.processes, timeout=120
     )
     server.run(
-        host="127.0.0.1", port=settings.port, num_api_servers=1, log_level="warning", generate_client_file=False
+        host="127.0.0.1",
+        port=settings.port,
+        num_api_servers=1,
+        log_level="warning",
+        generate_client_file=False,
     )
 
 

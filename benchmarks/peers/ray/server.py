@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import ray
 from ray import serve
+from ray.serve.schema import LoggingConfig
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -21,12 +22,14 @@ from benchmarks.peers.serving import open_pipeline
 from benchmarks.peers.settings import Settings
 
 SETTINGS = Settings.from_environment()
+QUIET = LoggingConfig(log_level="WARNING", enable_access_log=False)
 
 
 @serve.deployment(
     num_replicas=SETTINGS.processes,
     ray_actor_options={"num_cpus": 1},
     max_ongoing_requests=max(8, 4 * SETTINGS.max_batch),
+    logging_config=QUIET,
 )
 class Fields:
     """Analyses fields."""
@@ -61,7 +64,7 @@ def main() -> None:
         logging_level=logging.WARNING,
         object_store_memory=100 * 2**20,
     )
-    serve.start(http_options={"host": "127.0.0.1", "port": SETTINGS.port, "access_log": False})
+    serve.start(http_options={"host": "127.0.0.1", "port": SETTINGS.port}, logging_config=QUIET)
     serve.run(Fields.bind(), route_prefix="/analyze")
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
