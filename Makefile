@@ -7,7 +7,7 @@ LOCK := $(BIN)/pip-compile --quiet --generate-hashes --constraint constraints.tx
   --no-annotate --no-header --no-emit-index-url --no-emit-trusted-host --no-emit-find-links
 .DEFAULT_GOAL := help
 
-.PHONY: help machine demo up test test-training lint format protos release-protos docs bench bench-crops bench-faults lock \
+.PHONY: help machine demo up test test-training lint format protos release-protos docs bench bench-check bench-footprint bench-crops bench-faults lock \
   check-locks sbom audit clean
 
 help: ## list what can be made
@@ -67,7 +67,17 @@ protos: .venv/.dev ## generate the stubs and the API reference from the contract
 release-protos: .venv/.dev ## at a release: remember the contract that later ones must stay compatible with
 	$(BIN)/buf build protos --output protos/released.binpb
 
-bench: .venv/.dev ## measure memory and start-up of the stack, and write docs/footprint.md
+bench: .venv/.dev ## measure speed and start-up against their ceilings, for 40 minutes, and write docs/performance.md
+	$(BIN)/python -m benchmarks bars --json docs/performance/bars.json
+	$(BIN)/python -m benchmarks empty --json docs/performance/empty.json
+	$(BIN)/python -m benchmarks curves --json docs/performance/curves.json
+	$(BIN)/python -m benchmarks start --json docs/performance/start.json
+	$(BIN)/python scripts/performance.py
+
+bench-check: .venv/.dev ## whether it became slower: the cheap ratios against docs/performance/baseline.json
+	$(BIN)/python -m benchmarks regression
+
+bench-footprint: .venv/.dev ## measure memory and start-up of each profile, and write docs/footprint.md
 	$(BIN)/python -m benchmarks.footprint --page docs/footprint.md
 
 bench-crops: .venv/.dev ## measure crops per second of each classifier, and write them into the docs

@@ -9,6 +9,9 @@ BENCHMARKS: Final = {
     "bars": ("benchmarks.speed.bars", "fields and crops a second, and latency, against their ceilings"),
     "empty": ("benchmarks.speed.empty", "what our own code costs: networks that do nothing"),
     "curves": ("benchmarks.speed.curves", "latency and throughput with load, callers, cells and sizes"),
+    "start": ("benchmarks.speed.start", "from `up` to the first answer, and loading of each network"),
+    "regression": ("benchmarks.speed.regression", "the cheap ratios against those that were recorded"),
+    "peers": ("benchmarks.peers.__main__", "the pipeline in other people's servers, in turns with ours"),
     "profile": ("benchmarks.speed.profile", "where each service spends its time under load (py-spy)"),
     "perf_analyzer": ("benchmarks.speed.perf_analyzer", "fetch NVIDIA's load generator for Triton"),
     "crops_per_second": ("benchmarks.crops_per_second", "crops a second of each classifier, docs/accuracy"),
@@ -32,7 +35,7 @@ def main(arguments: Sequence[str]) -> None:
         sys.exit(f"no benchmark {name!r}; there are {', '.join(BENCHMARKS)}")
     module, _ = BENCHMARKS[name]
     sys.argv = [f"python -m benchmarks {name}", *others]
-    importlib.import_module(module).main()
+    sys.exit(importlib.import_module(module).main())
 
 
 def overview() -> str:

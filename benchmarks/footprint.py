@@ -132,7 +132,7 @@ def _memory(group: Iterable[psutil.Process]) -> dict[str, int]:
 _PAGE: Final = """\
 # Memory and start-up
 
-Written by `make bench` on {date}, on a machine with {cores} cores ({cpu}).
+Written by `make bench-footprint` on {date}, on a machine with {cores} cores ({cpu}).
 
 Memory in MiB, at rest and after {fields} generated fields. RSS counts shared pages in every process that has them, PSS
 divides them among those. What each profile loads: `hemaserve up --help`, and

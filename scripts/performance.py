@@ -15,6 +15,7 @@ COMMANDS: Final = {
     "empty": "python -m benchmarks empty --json docs/performance/empty.json",
     "peers": "python -m benchmarks peers --json docs/performance/peers.json",
     "curves": "python -m benchmarks curves --json docs/performance/curves.json",
+    "start": "python -m benchmarks start --json docs/performance/start.json",
 }
 """What is measured, in the page's order, and how."""
 
@@ -55,7 +56,7 @@ def _fields(found: Mapping[str, Any]) -> str:
     squares, crops = ceiling["batches"]
     lanes = f"{ceiling['lanes']} at a time with {ceiling['threads']} threads"
     precision = "bf16" if "bf16" in arithmetic["fields_per_second"] else "f32"
-    rate = arithmetic["gflop_per_second"][precision]["median"]
+    gflop, rate = arithmetic["gflop_per_field"], arithmetic["gflop_per_second"][precision]["median"]
     rows = [
         [f"The gateway, {gateway['at_once']} callers", _spread(gateway["fields_per_second"]), ""],
         [
@@ -69,7 +70,7 @@ def _fields(found: Mapping[str, Any]) -> str:
             _spread(found["pipeline"]["ratio"]),
         ],
         [
-            f"Were it all large matrices: {arithmetic['gflop_per_field']} Gflop a field at {rate:.0f} Gflop/s ({precision})",
+            f"Were it all large matrices: {gflop} Gflop a field at {rate:.0f} Gflop/s ({precision})",
             _spread(arithmetic["fields_per_second"][precision]),
             "",
         ],
@@ -90,8 +91,9 @@ def _alone(found: Mapping[str, Any]) -> str:
         f"after the other with the services' threads and batches, take {_spread(alone['networks_ms'])} ms:\n\n"
         + table(["Network", "ms a field"], rows)
         + f"\nAt {tail['share_of_peak']:.0%} of the peak, {tail['asked_per_second']} fields a second at random "
-        f"moments: median {tail['p50']:.0f} ms, 99% within {tail['p99']:.0f} ms of when they were due ({tail['calls']} calls, "
-        f"{tail['not_answered']} not answered; the generator itself was {tail['generator_late_ms']['p99']:.0f} ms late "
+        f"moments: median {tail['p50']:.0f} ms, 99% within {tail['p99']:.0f} ms of when they were due "
+        f"({tail['calls']} calls, {tail['not_answered']} not answered; "
+        f"the generator itself was {tail['generator_late_ms']['p99']:.0f} ms late "
         "at most in 99%).\n"
     )
 
@@ -161,8 +163,8 @@ def _empty(document: Document) -> str:
     return (
         "## The empty path\n\nThe same stack with networks that do nothing: what a field costs beside them. "
         f"{document['image']['source'].capitalize()}; {document['at_once']} callers. *Our own* is the processor time "
-        "of gateway, detector with its decoders and classifier, less that of a chain of bare grpc.aio servers that send "
-        "the same bytes, and less decoding.\n\n"
+        "of gateway, detector with its decoders and classifier, less that of a chain of bare grpc.aio servers that "
+        "send the same bytes, and less decoding.\n\n"
         + table(header, rows)
         + f"\nBy process, ms a field, with {document['cells']} cells:\n\n"
         + table(["Process", "In all", "of it the kernel", "Bare chain"], processes)
@@ -189,6 +191,21 @@ def _curves(document: Document) -> str:
     )
 
 
+def _start(document: Document) -> str:
+    loading = [
+        [name, f"{each['seconds']:.1f}", f"{each['mb']:.0f}"] for name, each in document["loading"].items()
+    ]
+    ready = [[name, f"{seconds:.1f}"] for name, seconds in document["ready_s"].items()]
+    return (
+        "## From `hemaserve up` to the first answer\n\n"
+        f"The first field was answered {_spread(document['first_answer_s'])} s after the command, when all was ready "
+        f"after {_spread(document['stack_ready_s'])} s. Memory of each process: [footprint](footprint.md).\n\n"
+        + table(["Part", "Ready after, s"], ready)
+        + "\nEach network loaded alone into a Triton that runs, with all its instances:\n\n"
+        + table(["Network", "Seconds", "MB of memory (PSS)"], loading)
+    )
+
+
 def _spread(found: Mapping[str, Any]) -> str:
     return f"{found['median']:.3g} ({found['min']:.3g} to {found['max']:.3g})"
 
@@ -197,6 +214,7 @@ _SECTIONS: Final[Mapping[str, Callable[[Document], str]]] = {
     "bars": _bars,
     "empty": _empty,
     "curves": _curves,
+    "start": _start,
 }
 
 
