@@ -7,8 +7,8 @@ LOCK := $(BIN)/pip-compile --quiet --generate-hashes --constraint constraints.tx
   --no-annotate --no-header --no-emit-index-url --no-emit-trusted-host --no-emit-find-links
 .DEFAULT_GOAL := help
 
-.PHONY: help machine demo up test test-training lint format protos release-protos docs bench bench-crops bench-faults lock \
-  check-locks sbom audit check-deploy images clean
+.PHONY: help machine demo up test test-long test-training lint format protos release-protos docs bench bench-check \
+  bench-footprint bench-crops bench-faults lock check-locks sbom audit check-deploy images clean
 
 help: ## list what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -41,6 +41,9 @@ up: .venv/.serving ## start the whole stack on this machine; Ctrl-C stops it
 test: .venv/.dev ## run all tests, with real Triton and real networks
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
+test-long: .venv/.dev ## run the tests that take minutes and that `make test` leaves out
+	$(BIN)/python -m pytest -m long $(PYTEST_ARGS)
+
 test-training: ## test the factory of networks, in its own environment (see training/README.md)
 	.venv-train/bin/python -m pytest training/tests
 
@@ -68,7 +71,17 @@ protos: .venv/.dev ## generate the stubs and the API reference from the contract
 release-protos: .venv/.dev ## at a release: remember the contract that later ones must stay compatible with
 	$(BIN)/buf build protos --output protos/released.binpb
 
-bench: .venv/.dev ## measure memory and start-up of the stack, and write docs/footprint.md
+bench: .venv/.dev ## measure speed and start-up against their ceilings, for 40 minutes, and write docs/performance.md
+	$(BIN)/python -m benchmarks bars --json docs/performance/bars.json
+	$(BIN)/python -m benchmarks empty --json docs/performance/empty.json
+	$(BIN)/python -m benchmarks curves --json docs/performance/curves.json
+	$(BIN)/python -m benchmarks start --json docs/performance/start.json
+	$(BIN)/python scripts/performance.py
+
+bench-check: .venv/.dev ## whether it became slower: the cheap ratios against docs/performance/baseline.json
+	$(BIN)/python -m benchmarks regression
+
+bench-footprint: .venv/.dev ## measure memory and start-up of each profile, and write docs/footprint.md
 	$(BIN)/python -m benchmarks.footprint --page docs/footprint.md
 
 bench-crops: .venv/.dev ## measure crops per second of each classifier, and write them into the docs

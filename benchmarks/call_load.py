@@ -1,155 +1,186 @@
-"""Calls of a gateway as load, from a process of their own: as fast as it answers, or at a rate of their own."""
+"""Calls of a server as load, from a process of their own: as fast as it answers, or at a rate of their own.
+
+A rate's calls are sent when they are due, whether the ones before are answered or not, and how long one takes counts
+from when it was due: a generator that falls behind makes the figures worse and never better.
+"""
 
 import asyncio
-import multiprocessing
 import random
-import sys
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from typing import Any, Final
+
+from benchmarks.apart import Apart
+from benchmarks.peers.callers import OK, Caller, Target, caller
 
 MIX: Final = {"stat": 0.02, "routine": 0.49, "batch": 0.49}
 """Shares of the calls under overload. STAT is rare, as it is in a laboratory: it is nobody's flood."""
 
-CLIENTS: Final = 4
-"""Connections under overload. Without credentials, clients are told apart by their addresses, here one."""
+ROUTINE: Final = {"routine": 1.0}
 
-OK, REFUSED, LATE, FAILED = "ok", "refused", "late", "failed"
+CLIENTS: Final = 4
+"""Connections at a rate. Without credentials, clients are told apart by their addresses, here one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call: its priority, what became of it, and how long that took."""
+    """One call.
+
+    Attributes:
+        priority: stat, routine or batch.
+        outcome: what became of it.
+        seconds: how long that took from when it was due.
+        ended_s: when that was, in seconds since the load began.
+        late_s: how long after it was due it was sent, which is the generator's fault.
+    """
 
     priority: str
     outcome: str
     seconds: float
+    ended_s: float
+    late_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Whom to ask, and the deadline of each call in seconds."""
+    """Whom to ask, and with what image files, in turn."""
 
-    address: str
-    deadline_s: float
+    target: Target
+    images: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What came of some load.
+
+    Attributes:
+        calls: in the order in which they ended.
+        took_s: for how long calls were begun.
+        cpu_s: processor seconds of the generator itself.
+    """
+
+    calls: list[Call]
+    took_s: float
+    cpu_s: float
+
+    def per_second(self, lead_s: float = 0.0) -> float:
+        """Good answers a second, from `lead_s` on to the end of beginning calls."""
+        good = sum(call.outcome == OK and lead_s <= call.ended_s <= self.took_s for call in self.calls)
+        return good / (self.took_s - lead_s)
+
+    def seconds(self, priority: str | None = None) -> list[float]:
+        """How long the good answers took."""
+        return [
+            call.seconds for call in self.calls if call.outcome == OK and priority in (None, call.priority)
+        ]
+
+
+Kind = Callable[["_Asking", float, float], Awaitable[None]]
+"""A kind of load: for how many seconds, and how much of it."""
 
 
 def generate(
-    load: Any, plan: Plan, seconds: float, how_much: float, *, meanwhile: Any = lambda: None
-) -> tuple[list[Call], float, float]:
-    """Run a kind of load in a process of its own; its calls, its processor seconds, and how long calls were begun."""
-    context = multiprocessing.get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_loading, args=(load, plan, seconds, how_much, sender))
-    process.start()
-    sender.close()
-    try:
-        while not receiver.poll(0.5):
-            if not process.is_alive() and not receiver.poll():
-                sys.exit("the load generator died")
-            meanwhile()
-        rows, cpu_s, took_s = receiver.recv()
-        process.join()
-    finally:
-        process.kill()
-    return [Call(**row) for row in rows], cpu_s, took_s
+    kind: Kind, plan: Plan, seconds: float, how_much: float, *, meanwhile: Callable[[], None] | None = None
+) -> Load:
+    """Run a kind of load once, in a process of its own."""
+    with Apart(loading, plan) as process:
+        return run(process, kind, seconds, how_much, meanwhile=meanwhile)
 
 
-def _loading(load: Any, plan: Plan, seconds: float, how_much: float, sender: Any) -> None:
-    images = _images()
-    before, began = time.process_time(), time.monotonic()
-    calls = asyncio.run(load(plan, seconds, how_much, images))
-    took_s = min(time.monotonic() - began, seconds)
-    sender.send(([asdict(call) for call in calls], time.process_time() - before, took_s))
+def run(
+    process: Apart,
+    kind: Kind,
+    seconds: float,
+    how_much: float,
+    *,
+    meanwhile: Callable[[], None] | None = None,
+) -> Load:
+    """Run a kind of load in a process that was prepared by `loading`."""
+    (calls, took_s), cpu_s = process.do(kind, seconds, how_much, meanwhile=meanwhile)
+    return Load([Call(*row) for row in calls], took_s, cpu_s)
 
 
-def _images() -> list[bytes]:
-    from hemaserve import synthetic  # noqa: PLC0415 - in the load's process only
+def loading(plan: Plan) -> Callable[..., Any]:
+    """Prepare a process to be load."""
 
-    return [synthetic.encode_png(synthetic.generate_field(seed).image) for seed in range(12)]
+    def act(kind: Kind, seconds: float, how_much: float) -> tuple[list[tuple[Any, ...]], float]:
+        return asyncio.run(_load(plan, kind, seconds, how_much))
 
-
-async def closed_loop(plan: Plan, seconds: float, at_once: float, images: list[bytes]) -> list[Call]:
-    """So many routine calls at a time, each followed by the next."""
-    calls: list[Call] = []
-    end = time.monotonic() + seconds
-
-    async def one_after_another(caller: "_Caller") -> None:
-        while time.monotonic() < end:
-            calls.append(await caller.ask("routine"))
-
-    async with _Caller(plan, images) as caller:
-        await asyncio.gather(*(one_after_another(caller) for _ in range(int(at_once))))
-    return calls
+    return act
 
 
-async def stat_alone(plan: Plan, seconds: float, _: float, images: list[bytes]) -> list[Call]:
-    """One STAT call after another."""
-    calls: list[Call] = []
-    end = time.monotonic() + seconds
-    async with _Caller(plan, images) as caller:
-        while time.monotonic() < end:
-            calls.append(await caller.ask("stat"))
-    return calls
+async def _load(
+    plan: Plan, kind: Kind, seconds: float, how_much: float
+) -> tuple[list[tuple[Any, ...]], float]:
+    async with AsyncExitStack() as open_callers:
+        callers = [await open_callers.enter_async_context(caller(plan.target)) for _ in range(CLIENTS)]
+        asking = _Asking(callers, plan.images)
+        await kind(asking, seconds, how_much)
+        took_s = min(time.monotonic() - asking.began, seconds)
+    return asking.calls, took_s
 
 
-async def open_loop(plan: Plan, seconds: float, rate: float, images: list[bytes]) -> list[Call]:
-    """So many calls a second of all priorities, whether the ones before are answered or not."""
-    chance = random.Random(1)
-    began = time.monotonic()
-    async with asyncio.TaskGroup() as group:
-        tasks = []
-        callers = [await _Caller(plan, images).__aenter__() for _ in range(CLIENTS)]
-        at = 0.0
-        while (at := at + chance.expovariate(rate)) < seconds:
-            await asyncio.sleep(max(0.0, began + at - time.monotonic()))
-            (priority,) = chance.choices(list(MIX), list(MIX.values()))
-            tasks.append(group.create_task(chance.choice(callers).ask(priority)))
-    for caller in callers:
-        await caller.__aexit__()
-    return [task.result() for task in tasks]
+class _Asking:
+    """Callers that take turns, and what they were told."""
 
-
-class _Caller:
-    """A client without retries: what is refused counts as refused."""
-
-    def __init__(self, plan: Plan, images: list[bytes]) -> None:
-        self._plan = plan
+    def __init__(self, callers: list[Caller], images: tuple[bytes, ...]) -> None:
+        self._callers = callers
         self._images = images
         self._number = 0
+        self.calls: list[tuple[Any, ...]] = []
+        self.began = time.monotonic()
 
-    async def __aenter__(self) -> "_Caller":
-        import grpc.aio  # noqa: PLC0415 - in the load's process only
+    async def ask(self, priority: str, due: float | None = None) -> None:
+        """Send the next image.
 
-        from hemaserve.v1 import gateway_pb2_grpc  # noqa: PLC0415
-
-        # A connection each: channels of one process to one address share theirs otherwise.
-        self._channel = grpc.aio.insecure_channel(
-            self._plan.address, options=[("grpc.use_local_subchannel_pool", 1)]
+        Args:
+            due: when it should have been sent, on the monotonic clock; now by default.
+        """
+        number, self._number = self._number, self._number + 1
+        sent = time.monotonic()
+        due = sent if due is None else due
+        outcome = await self._callers[number % len(self._callers)].call(
+            self._images[number % len(self._images)], priority
         )
-        self._stub = gateway_pb2_grpc.SmearServiceStub(self._channel)
-        return self
+        ended = time.monotonic()
+        self.calls.append((priority, outcome, ended - due, ended - self.began, sent - due))
 
-    async def __aexit__(self, *_: object) -> None:
-        await self._channel.close()
 
-    async def ask(self, priority: str) -> Call:
-        import grpc  # noqa: PLC0415
+async def closed_loop(asking: _Asking, seconds: float, at_once: float) -> None:
+    """So many routine calls at a time, each followed by the next."""
+    end = asking.began + seconds
 
-        from hemaserve.v1 import gateway_pb2  # noqa: PLC0415
+    async def one_after_another() -> None:
+        while time.monotonic() < end:
+            await asking.ask("routine")
 
-        self._number += 1
-        request = gateway_pb2.AnalyzeFieldRequest(
-            field=gateway_pb2.Field(field_id="f", image=self._images[self._number % len(self._images)]),
-            priority=gateway_pb2.Priority.Value(f"PRIORITY_{priority.upper()}"),
-        )
-        began = time.monotonic()
-        try:
-            await self._stub.AnalyzeField(request, timeout=self._plan.deadline_s)
-            outcome = OK
-        except grpc.aio.AioRpcError as error:
-            outcome = {
-                grpc.StatusCode.RESOURCE_EXHAUSTED: REFUSED,
-                grpc.StatusCode.DEADLINE_EXCEEDED: LATE,
-            }.get(error.code(), f"{FAILED}: {error.code().name}")
-        return Call(priority, outcome, time.monotonic() - began)
+    await asyncio.gather(*(one_after_another() for _ in range(int(at_once))))
+
+
+async def stat_alone(asking: _Asking, seconds: float, _: float) -> None:
+    """One STAT call after another."""
+    while time.monotonic() < asking.began + seconds:
+        await asking.ask("stat")
+
+
+async def open_loop(asking: _Asking, seconds: float, rate: float) -> None:
+    """So many calls a second of all priorities, at random moments (a Poisson process)."""
+    await _at_random(asking, seconds, rate, MIX)
+
+
+async def routine_at_random(asking: _Asking, seconds: float, rate: float) -> None:
+    """So many routine calls a second, at random moments (a Poisson process)."""
+    await _at_random(asking, seconds, rate, ROUTINE)
+
+
+async def _at_random(asking: _Asking, seconds: float, rate: float, mix: dict[str, float]) -> None:
+    chance = random.Random(1)
+    async with asyncio.TaskGroup() as group:
+        at = 0.0
+        while (at := at + chance.expovariate(rate)) < seconds:
+            due = asking.began + at
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+            (priority,) = chance.choices(list(mix), list(mix.values()))
+            group.create_task(asking.ask(priority, due))

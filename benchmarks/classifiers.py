@@ -49,7 +49,7 @@ def named_classifiers(repository: Path, only: Sequence[str] = ()) -> list[str]:
         SystemExit: one that is asked for is none of them.
     """
     folders = sorted(path.parent for path in repository.glob("*/config.pbtxt"))
-    names = [f.name for f in folders if _embedded_config(f).parameters["task"].string_value == TASK]
+    names = [f.name for f in folders if embedded_config(f).parameters["task"].string_value == TASK]
     if unknown := set(only) - set(names):
         raise SystemExit(
             f"no classifier {', '.join(sorted(unknown))} in {repository}; there are {', '.join(names)}"
@@ -69,7 +69,7 @@ def _classifier(
 ) -> Classifier:
     (dims,) = (entry.dims for entry in model.inputs if entry.name == INPUT)
     networks = model.parameters["members"].split(",") if "members" in model.parameters else [model.name]
-    configs = [_embedded_config(repository / name) for name in networks]
+    configs = [embedded_config(repository / name) for name in networks]
     # Only time is measured, and that does not depend on what is to be seen.
     pixels = np.random.default_rng(0).integers(0, 256, (max(model.max_batch_size, 1), *dims), np.uint8)
     return Classifier(
@@ -77,7 +77,7 @@ def _classifier(
         batch=pixels,
         outputs=tuple(entry.name for entry in model.outputs),
         files=tuple(_onnx_file(repository / name, described[name].version) for name in networks),
-        options=tuple(Options.of({k: v.string_value for k, v in c.parameters.items()}) for c in configs),
+        options=tuple(embedded_options(repository, name) for name in networks),
         instances=max(sum(group.count for group in config.instance_group) or 1 for config in configs),
         sources={
             name: described[name].parameters["sha256"] for name in dict.fromkeys([*networks, model.name])
@@ -85,7 +85,14 @@ def _classifier(
     )
 
 
-def _embedded_config(folder: Path) -> Any:
+def embedded_options(repository: Path, name: str) -> Options:
+    """How the embedded configuration runs a network."""
+    parameters = embedded_config(repository / name).parameters
+    return Options.of({key: value.string_value for key, value in parameters.items()})
+
+
+def embedded_config(folder: Path) -> Any:
+    """A model's embedded configuration, as Triton's protobuf has it."""
     path = folder / "configs" / f"{CONFIG}.pbtxt"
     text = (path if path.exists() else folder / "config.pbtxt").read_text(encoding="utf-8")
     return text_format.Parse(text, model_config_pb2.ModelConfig())

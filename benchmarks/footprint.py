@@ -34,8 +34,13 @@ ALL: Final = "all"
 
 
 @contextmanager
-def stack(folder: Path, profile: str) -> Iterator[dict[str, Any]]:
-    """Run a stack for the block; gives what its ready file says, with `total_s` since its process was started."""
+def stack(folder: Path, profile: str, *more: str) -> Iterator[dict[str, Any]]:
+    """Run a stack for the block; gives what its ready file says, with `total_s` since its process was started.
+
+    Args:
+        folder: for its log files.
+        more: further arguments of `hemaserve up`.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{probe.getsockname()[1]}"
@@ -44,7 +49,7 @@ def stack(folder: Path, profile: str) -> Iterator[dict[str, Any]]:
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", "hemaserve.cli", "up", "--address", address, "--profile", profile),
-            *("--ready-file", str(ready_file), "--log-dir", str(folder)),
+            *("--ready-file", str(ready_file), "--log-dir", str(folder), *more),
         ],
         stdout=subprocess.DEVNULL,
     )
@@ -110,8 +115,10 @@ def groups(state: dict[str, Any]) -> dict[str, list[psutil.Process]]:
 
 
 def _program(process: psutil.Process) -> str:
-    """What a process below Triton's keeper is."""
+    """What a process below the stack's own ones is."""
     words = process.cmdline()
+    if any(word.endswith("decoder_process.py") for word in words):
+        return "decoder"
     if any(word.endswith("guard.py") for word in words):
         return "triton's guard"
     return "tritonserver" if words[0].endswith("tritonserver") else "network instance"
@@ -125,7 +132,7 @@ def _memory(group: Iterable[psutil.Process]) -> dict[str, int]:
 _PAGE: Final = """\
 # Memory and start-up
 
-Written by `make bench` on {date}, on a machine with {cores} cores ({cpu}).
+Written by `make bench-footprint` on {date}, on a machine with {cores} cores ({cpu}).
 
 Memory in MiB, at rest and after {fields} generated fields. RSS counts shared pages in every process that has them, PSS
 divides them among those. What each profile loads: `hemaserve up --help`, and

@@ -1,6 +1,7 @@
 """What the machine is that was measured."""
 
 import platform
+import subprocess
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -16,6 +17,18 @@ def cpu() -> str:
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     names = (line.partition(": ")[2] for line in lines if line.startswith("model name"))
     return next(names, platform.machine())
+
+
+def commit() -> str:
+    """The revision that was measured, with a + behind it where files differ from it; empty outside a checkout."""
+    found = subprocess.run(
+        ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return found.stdout.strip()
 
 
 def facts() -> dict[str, Any]:

@@ -27,10 +27,12 @@ from typing import Any, Final
 
 import psutil
 
-from benchmarks.call_load import MIX, OK, REFUSED, Call, Plan, closed_loop, generate, open_loop, stat_alone
+from benchmarks import images
+from benchmarks.call_load import MIX, Call, Plan, closed_loop, generate, open_loop, stat_alone
 from benchmarks.claims import claim
 from benchmarks.footprint import PROFILES, groups, stack
 from benchmarks.machine import facts
+from benchmarks.peers.callers import GATEWAY, OK, REFUSED, Target
 
 MIB: Final = 2**20
 
@@ -94,7 +96,7 @@ def _stack(arguments: argparse.Namespace) -> Any:
 
 def measure(state: dict[str, Any], arguments: argparse.Namespace) -> dict[str, Any]:
     """All phases, one after the other, on one stack."""
-    plan = Plan(state["address"], arguments.deadline_s)
+    plan = Plan(Target(GATEWAY, state["address"], arguments.deadline_s), images.generated(12).files)
     generate(closed_loop, plan, arguments.warm_up_s, arguments.at_once)
     alone = _watched(state, stat_alone, plan, arguments.stat_s, 1)
     rate = 0.0
@@ -258,7 +260,7 @@ class _Phase:
         return self.goodput / (1 - self.load_share)
 
 
-def _watched(state: dict[str, Any], load: Any, plan: Plan, seconds: float, how_much: float) -> _Phase:
+def _watched(state: dict[str, Any], kind: Any, plan: Plan, seconds: float, how_much: float) -> _Phase:
     found = groups(state) if "pid" in state else {}
     cpu_before = {name: _cpu_s(group) for name, group in found.items()}
     looks: list[dict[str, float]] = []
@@ -266,10 +268,10 @@ def _watched(state: dict[str, Any], load: Any, plan: Plan, seconds: float, how_m
     def look() -> None:
         looks.append({name: _rss_mib(group) for name, group in found.items()})
 
-    calls, load_cpu_s, took_s = generate(load, plan, seconds, how_much, meanwhile=look)
+    load = generate(kind, plan, seconds, how_much, meanwhile=look)
     cpu_s = {name: round(_cpu_s(group) - cpu_before[name], 2) for name, group in found.items()}
     memory = {name: {"before": round(looks[0][name]), "after": round(looks[-1][name])} for name in found}
-    return _Phase(took_s, calls, cpu_s | {"load": round(load_cpu_s, 2)}, memory)
+    return _Phase(load.took_s, load.calls, cpu_s | {"load": round(load.cpu_s, 2)}, memory)
 
 
 def _cpu_s(group: list[psutil.Process]) -> float:

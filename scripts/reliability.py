@@ -1,25 +1,14 @@
 """Writes docs/reliability.md and its charts from the measurements in docs/reliability/.
 
-    python scripts/reliability.py [--check]
-
-Each measurement is a JSON file that a command under benchmarks/ wrote. It has `command`, what facts() of
-benchmarks/machine.py says, and `claims`, see benchmarks/claims.py; what else is known of it has a section of its own.
+python scripts/reliability.py [--check]
 """
 
-import argparse
-import json
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, Final
 
 from accuracy_charts import Chart
-from accuracy_words import NOT_MEASURED, table
-
-ROOT: Final = Path(__file__).resolve().parent.parent
-PAGE: Final = ROOT / "docs" / "reliability.md"
-RESULTS: Final = ROOT / "docs" / "reliability"
-
-Document = dict[str, Any]
+from accuracy_words import table
+from measured_page import Document, MeasuredPage
 
 COMMANDS: Final = {
     "overload": "python -m benchmarks.overload --json docs/reliability/overload.json",
@@ -29,9 +18,6 @@ COMMANDS: Final = {
     "fuzz": "python -m benchmarks.fuzz TARGET --minutes 10 --json docs/reliability/fuzz.json",
 }
 """What is measured, in the page's order, and how."""
-
-NEEDED: Final = frozenset({"command", "claims", "date", "cpu", "cores", "memory_gb", "versions"})
-"""What each measurement says."""
 
 _INTRODUCTION: Final = """\
 # What it withstands
@@ -53,41 +39,6 @@ _SOAK: Final = """\
 An even load of smears, single fields and single cells, after a warm-up at several times that load. MB of PSS, which
 divides shared pages among those who share them: medians of the first and of the last fifth of the time.
 """
-
-
-def load(folder: Path) -> dict[str, Document]:
-    """The measurements by name, in the page's order; those that nobody knows come last.
-
-    Raises:
-        SystemExit: one lacks something that the page needs of each.
-    """
-    found = {
-        path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))
-    }
-    for name, document in found.items():
-        if missing := NEEDED - set(document):
-            raise SystemExit(f"{name}.json lacks {', '.join(sorted(missing))}")
-    return {name: found[name] for name in (*COMMANDS, *sorted(set(found) - set(COMMANDS))) if name in found}
-
-
-def rendered(documents: Mapping[str, Document]) -> tuple[str, list[Chart]]:
-    """The page, and the charts on it."""
-    drawn = charts(documents)
-    sections = [_INTRODUCTION, _claims(documents)]
-    sections += [write(documents[name]) for name, write in _SECTIONS.items() if name in documents]
-    sections += [f"![{chart.title}](reliability/{chart.name})\n" for chart in drawn]
-    sections.append(_measurements(documents))
-    return "\n".join(sections), drawn
-
-
-def _claims(documents: Mapping[str, Document]) -> str:
-    rows = [
-        [one["claim"], one["bar"], one["measured"], "yes" if one["holds"] else "**no**"]
-        for document in documents.values()
-        for one in document["claims"]
-    ]
-    rows += [[name.capitalize(), "", NOT_MEASURED, ""] for name in COMMANDS if name not in documents]
-    return table(["Claim", "Has to be", "Measured", "Holds"], rows)
 
 
 def _faults(document: Document) -> str:
@@ -131,27 +82,6 @@ def _soak(document: Document) -> str:
         + f"\n{document['fields']} fields and {document['cells']} single cells in {document['seconds'] / 60:.0f} "
         f"minutes after the warm-up. A straight line through all looks rises by {100 * document['slope']:.2f}%.\n"
     )
-
-
-_SECTIONS: Final[Mapping[str, Callable[[Document], str]]] = {"faults": _faults, "soak": _soak}
-
-
-def _measurements(documents: Mapping[str, Document]) -> str:
-    rows = [
-        [
-            f"`{document['command']}`",
-            document["date"],
-            f"{document['cpu']}, {document['cores']} cores, {document['memory_gb']} GB",
-            ", ".join(f"{package} {version}" for package, version in document["versions"].items()),
-        ]
-        for document in documents.values()
-    ]
-    rows += [
-        [f"`{command}`", NOT_MEASURED, "", ""]
-        for name, command in COMMANDS.items()
-        if command and name not in documents
-    ]
-    return "## The commands\n\n" + table(["Command", "Date", "Machine", "Versions"], rows)
 
 
 def charts(documents: Mapping[str, Document]) -> list[Chart]:
@@ -205,41 +135,13 @@ def _draw_soak(axes: Any, series: Mapping[str, Any]) -> None:
     axes.set_ylabel("MB")
 
 
-def check(page_file: Path = PAGE, results: Path = RESULTS) -> None:
-    """Compare the page and its charts with the measurements.
-
-    Raises:
-        SystemExit: they are not current.
-    """
-    page, drawn = rendered(load(results))
-    stale = [f"docs/reliability/{chart.name}" for chart in drawn if not chart.is_current(results)]
-    if not page_file.is_file() or page_file.read_text(encoding="utf-8") != page:
-        stale.append("docs/reliability.md")
-    if stale:
-        raise SystemExit(f"not current: {', '.join(stale)}; run python scripts/reliability.py")
-
-
-def write(page_file: Path = PAGE, results: Path = RESULTS) -> None:
-    """Write the page and its charts anew."""
-    page, drawn = rendered(load(results))
-    results.mkdir(exist_ok=True)
-    for chart in drawn:
-        chart.write(results)
-    page_file.write_text(page, encoding="utf-8")
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--check", action="store_true", help="write nothing; fail when the page is not current"
-    )
-    if parser.parse_args().check:
-        check()
-    else:
-        write()
-
+PAGE: Final = MeasuredPage(
+    name="reliability",
+    introduction=_INTRODUCTION,
+    commands=COMMANDS,
+    sections={"faults": _faults, "soak": _soak},
+    charts=charts,
+)
 
 if __name__ == "__main__":
-    main()
+    PAGE.main(__doc__)

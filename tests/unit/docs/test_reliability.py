@@ -30,7 +30,7 @@ FAULTS = FACTS | {
 
 @pytest.fixture(scope="module")
 def reliability(script):
-    return script("reliability")
+    return script("reliability").PAGE
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""Flask and PyTorch eager: the app that the literature deploys."""

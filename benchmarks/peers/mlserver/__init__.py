@@ -1,0 +1,1 @@
+"""Seldon's MLServer."""

@@ -1,0 +1,1 @@
+"""How fast it is, against what the machine would let it be."""
