@@ -56,8 +56,8 @@ busy share there, and with it the cores, less certain.
 Pods work 15 s (services) or 25 s (Triton) after they were asked for, see `benchmarks/autoscaling/trying.py`; at least
 {floor} of each role, at most {ceiling}. The oracle knows the future and has the same start and floor; minute by minute
 it keeps the cores of all roles at one load, the highest that keeps the objective. That is not proven to be the least
-there is: a better oracle would raise all ratios. *Kept*: share of all fields answered within {within:g} s; a refused one
-is not. Hours and dollars are of all traces together.
+there is: a better oracle would raise all ratios. *Kept*: share of all fields answered within {within:g} s; a refused
+one is not. Hours and dollars are of all traces together.
 
 | Settings | Keeps {share:.0%} on all | Most replica-hours over the oracle's | {names} | Replica-hours | Refused | $ |
 |---|---|---|{rule4}---|---|---|
@@ -67,13 +67,13 @@ Chosen, among those with signals that lead: **{chosen}**, in
 [deploy/k8s/autoscaling.yaml](../deploy/k8s/autoscaling.yaml). It keeps the objective on all traces at {ratio:g} times
 the oracle's replica-hours at most (bar {bar:g}).
 
-How far to believe it: each trace was drawn once, with one seed. The bound of {ceiling} replicas, how fast replicas are
-added, and the settings that mix signals came after first tries on these same traces, in which work in flight overshot to
-twenty replicas when one was lost. No other traces were held back for a check. *Kept* by the chosen settings is {kept:.2%}
-on the trace where it is least, near the bar. **The fallback does better here**: {fallback} keeps at least
-{fallback_kept:.2%} at {fallback_ratio:g} times the oracle's at most. What waits in Triton alone is a poor signal: nothing
-waits until it is too late, and what then waits asks for too much. Percentages of processors are of the cores that pods
-have here (1 for gateway and classifier, 2 for the others), not of smaller requests.
+How far to believe it: each trace was drawn once, with one seed. The bound of {ceiling} replicas, how fast replicas
+are added, and the settings that mix signals came after first tries on these same traces, in which work in flight
+overshot to twenty replicas when one was lost. No other traces were held back for a check. *Kept* by the chosen
+settings is {kept:.2%} on the trace where it is least, near the bar. **The fallback does better here**: {fallback}
+keeps at least {fallback_kept:.2%} at {fallback_ratio:g} times the oracle's at most. What waits in Triton alone is a
+poor signal: nothing waits until it is too late, and what then waits asks for too much. Percentages of processors are
+of the cores that pods have here (1 for gateway and classifier, 2 for the others), not of smaller requests.
 
 ## The queries, on a real Prometheus
 
