@@ -119,8 +119,8 @@ def _spans() -> Iterator[str]:
         "A call has a span on the side that answers and one on the side that calls, both named after its method, e.g.\n"
         "`hemaserve.v1.SmearService/AnalyzeField`; calls of Triton are named\n"
         f"`{TRITON_CALL}`. Inside the span of a call that a service answers are these. Of those\n"
-        "right below another span, one begins where the one before it ended, but for those that say otherwise, so that\n"
-        "they add up to it; spans of calls lie beside them. Each stage is also a value of the label `stage`.\n"
+        "right below another span, one begins where the one before it ended, but for those that say otherwise, so\n"
+        "that they add up to it; spans of calls lie beside them. Each stage is also a value of the label `stage`.\n"
     )
     yield "| Span | Of | Below | Stage | Attributes | Meaning |"
     yield "|---|---|---|---|---|---|"
