@@ -2,9 +2,13 @@
 
 Starts a stack, learns what it says of generated fields and cells, and sends them again and again: smears, single fields
 and single cells through the real client, every answer checked. It is warmed up at several times the load, so that each
-buffer has been as large as it will ever be, and is then looked at every few seconds under an even load that leaves the
-machine room. Memory is PSS, which divides shared pages among those who share them, of all the stack's processes.
-Whoever else shares them, such as another stack, makes it jump by coming and going: leave the machine alone meanwhile.
+buffer has been as large as it will ever be, then at an even load that leaves the machine room, which other buffers are
+for, and is looked at every few seconds while that load goes on.
+
+What counts is the memory that the stack's processes have written to: pages that are anonymous or in shared memory,
+those that several have divided among them. Pages of mapped files, which are the libraries, are told beside it and do
+not count: they cannot become more than the files, the kernel takes them back when it needs them, and another stack that
+shares them makes them jump by coming and going.
 
 Growth is told from the median of the first fifth of the looks after the warm-up to the median of the last fifth, and
 once more as the slope of a line through all of them. Exit status 1 when memory grew by 2% or more, when a process holds
@@ -35,12 +39,11 @@ LIMIT: Final = 0.02
 """Growth of memory that is not accepted, as a share."""
 SPARE_HANDLES: Final = 3
 """Connections and threads come and go; so many more at the end are no growth."""
-WARM_UP_SHARE: Final = 0.4
-WARM_UP_MOST_S: Final = 300.0
-WARM_UP_LOAD: Final = 4.0
-"""How long the warm-up is, of all the time and at most, and how many times the load it gets."""
+WARM_UP: Final = ((4.0, 0.3, 240.0), (1.0, 0.2, 60.0))
+"""The warm-up: how many times the load, for which share of all the time, and for how many seconds at most."""
 MOST_POINTS: Final = 200
-COUNTED: Final = ("pss", "rss", "handles", "threads")
+OWN: Final = "own"
+COUNTED: Final = (OWN, "pss", "rss", "handles", "threads")
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class Look:
 
     Attributes:
         at_s: seconds since the warm-up ended.
-        held: by group of processes: `pss` and `rss` in bytes, `handles` (open files and connections), `threads`.
+        held: by group of processes: `own`, `pss` and `rss` in bytes, `handles` (open files and connections), `threads`.
     """
 
     at_s: float
@@ -66,13 +69,20 @@ def look(state: dict[str, Any], at_s: float) -> Look:
 
 
 def _held(group: Sequence[psutil.Process]) -> dict[str, int]:
-    memory = [process.memory_full_info() for process in group]
+    memory = [_memory(process.pid) for process in group]
     return {
-        "pss": sum(one.pss for one in memory),
-        "rss": sum(one.rss for one in memory),
+        OWN: sum(one["Pss_Anon"] + one["Pss_Shmem"] for one in memory),
+        "pss": sum(one["Pss"] for one in memory),
+        "rss": sum(one["Rss"] for one in memory),
         "handles": sum(process.num_fds() for process in group),
         "threads": sum(process.num_threads() for process in group),
     }
+
+
+def _memory(pid: int) -> dict[str, int]:
+    """What the kernel says of a process's memory, in bytes (proc_pid_smaps(5))."""
+    _, *lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return {name: 1024 * int(value.split()[0]) for name, value in (line.split(":") for line in lines)}
 
 
 def growth(values: Sequence[float]) -> float:
@@ -92,7 +102,7 @@ def slope(at_s: Sequence[float], values: Sequence[float]) -> float:
 def report(looks: Sequence[Look], tally: Tally) -> dict[str, Any]:
     """All figures of a soak, as plain JSON values; `failures` says in words what is not as it must be."""
     at_s = [one.at_s for one in looks]
-    total = [one.total("pss") for one in looks]
+    total = [one.total(OWN) for one in looks]
     processes = {
         name: {what: _ends([one.held[name][what] for one in looks]) for what in COUNTED}
         for name in looks[0].held
@@ -131,14 +141,15 @@ def report(looks: Sequence[Look], tally: Tally) -> dict[str, Any]:
         "seconds": round(at_s[-1] - at_s[0]),
         "growth": round(grown, 5),
         "slope": round(slope(at_s, total), 5),
-        "pss": _ends(total),
+        OWN: _ends(total),
+        "pss": _ends([one.total("pss") for one in looks]),
         "processes": processes,
         "smears": tally.smears,
         "fields": tally.fields,
         "cells": tally.cells,
         "single_calls": dict(sorted(tally.codes.items())),
         "failures": failures,
-        "pss_over_time": [[round(at), value] for at, value in zip(at_s, total, strict=True)][::every],
+        "own_over_time": [[round(at), value] for at, value in zip(at_s, total, strict=True)][::every],
     }
 
 
@@ -156,8 +167,11 @@ async def soak(
 ) -> dict[str, Any]:
     """Load a running stack and look at it."""
     known, expected = await learn(state["address"], samples)
-    warm_up_s = min(60 * minutes * WARM_UP_SHARE, WARM_UP_MOST_S)
-    await _loaded(state, known, expected, seconds=warm_up_s, rate=WARM_UP_LOAD * fields_per_second)
+    warm_up_s = 0.0
+    for times, share, most_s in WARM_UP:
+        seconds = min(60 * minutes * share, most_s)
+        await _loaded(state, known, expected, seconds=seconds, rate=times * fields_per_second)
+        warm_up_s += seconds
     print(f"warm after {warm_up_s:.0f} s", flush=True)
     looks, tally = await _loaded(
         state,
@@ -189,9 +203,8 @@ async def _loaded(
             await asyncio.sleep(seconds - at_s)
             continue
         looks.append(await asyncio.to_thread(look, state, at_s))
-        print(
-            f"{at_s:7.0f} s  {looks[-1].total('pss') / 1e6:8.1f} MB  {load.tally.fields} fields", flush=True
-        )
+        own, pss = (looks[-1].total(what) / 1e6 for what in (OWN, "pss"))
+        print(f"{at_s:7.0f} s  {own:8.1f} MB  {pss:8.1f} MB PSS  {load.tally.fields} fields", flush=True)
         await asyncio.sleep(every_s)
     load.stop()
     return looks, await asking
@@ -248,7 +261,7 @@ def main() -> None:
     )
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps({key: value for key, value in figures.items() if key != "pss_over_time"}, indent=1))
+    print(json.dumps({key: value for key, value in figures.items() if key != "own_over_time"}, indent=1))
     if figures["failures"]:
         sys.exit(1)
 

@@ -115,7 +115,7 @@ def _soak(document: Document) -> str:
     rows = [
         [
             name,
-            *(f"{held['pss'][end] / 1e6:.1f}" for end in ("first", "last")),
+            *(f"{held['own'][end] / 1e6:.1f}" for end in ("first", "last")),
             *(f"{held[what][end]}" for what in ("handles", "threads") for end in ("first", "last")),
         ]
         for name, held in document["processes"].items()
@@ -175,9 +175,11 @@ def charts(documents: Mapping[str, Document]) -> list[Chart]:
             )
         )
     if (soak := documents.get("soak")) is not None:
-        series = {"pss": soak["pss_over_time"]}
+        series = {"own": soak["own_over_time"]}
         drawn.append(
-            Chart("soak.svg", "Memory of all processes over the soak", series, _draw_soak, (7.6, 2.8))
+            Chart(
+                "soak.svg", "Memory that the stack has written, over the soak", series, _draw_soak, (7.6, 2.8)
+            )
         )
     return drawn
 
@@ -197,10 +199,10 @@ def _draw_faults(axes: Any, series: Mapping[str, Any]) -> None:
 
 
 def _draw_soak(axes: Any, series: Mapping[str, Any]) -> None:
-    axes.plot([at_s / 60 for at_s, _ in series["pss"]], [pss / 1e6 for _, pss in series["pss"]])
+    axes.plot([at_s / 60 for at_s, _ in series["own"]], [own / 1e6 for _, own in series["own"]])
     axes.set_ylim(bottom=0)
     axes.set_xlabel("minutes after the warm-up")
-    axes.set_ylabel("MB (PSS)")
+    axes.set_ylabel("MB")
 
 
 def check(page_file: Path = PAGE, results: Path = RESULTS) -> None:

@@ -66,7 +66,7 @@ class GatewayApplication:
         self._decoders.tell(self.metrics)
         fields, streams = settings.fields_at_once, settings.streams_at_once
         self.fields = Admission(
-            Capacity("fields", fields + 1, settings.fields_waiting, kept_for_stat=1, beside_stat=1), admission
+            Capacity("fields", fields + 1, settings.fields_waiting, kept_for_stat=1, beside_stat=0), admission
         )
         self.streams = Admission(
             Capacity("streams", streams + for_stat, waiting=0, kept_for_stat=for_stat), admission

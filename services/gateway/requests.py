@@ -64,7 +64,8 @@ def field_order(message: gateway_pb2.Field, *, max_image_bytes: int, in_smear: b
         InvalidArgument: something about it is not allowed; the path begins with `field.`.
     """
     check_text(message.field_id, field="field.field_id", required=in_smear)
-    _check_image(message.image, "field.image", max_image_bytes)
+    image = message.image
+    _check_image(image, "field.image", max_image_bytes)
     acquisition = message.acquisition
     check_text(acquisition.stain, field="field.acquisition.stain", max_chars=_MAX_SHORT_TEXT)
     check_text(acquisition.site_profile, field="field.acquisition.site_profile", max_chars=_MAX_SHORT_TEXT)
@@ -74,7 +75,7 @@ def field_order(message: gateway_pb2.Field, *, max_image_bytes: int, in_smear: b
         position = _slide_position(acquisition.stage_position, "field.acquisition.stage_position")
     return FieldOrder(
         field_id=message.field_id,
-        image=message.image,
+        image=image,
         sequence=message.sequence,
         um_per_px=_um_per_px(acquisition.um_per_px),
         stage_position=position,

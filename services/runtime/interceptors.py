@@ -188,7 +188,9 @@ class _Call:
             told = Internal(f"an unexpected error; incident {incident}")
         status = to_status(told)
         self.code = CODE_BY_NUMBER[status.code]
-        _log.info("refused", method=self.method, code=self.code.name, reason=told.reason)
+        # Who is too busy counts what it refuses, and does not write a line for each.
+        log = _log.debug if self.code is grpc.StatusCode.RESOURCE_EXHAUSTED else _log.info
+        log("refused", method=self.method, code=self.code.name, reason=told.reason)
         _forget_frames(error)
         return status
 

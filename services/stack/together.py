@@ -19,7 +19,7 @@ from services.gateway.application import service as gateway
 from services.gateway.settings import GatewaySettings
 from services.runtime import logs
 from services.runtime.decoders import Decoders
-from services.runtime.memory import return_large_blocks
+from services.runtime.memory import SMALL_BYTES, return_large_blocks
 from services.runtime.process import Service, serve_all, until_told_to_stop
 from services.stack.profiles import TRITON
 from services.triton.embedded import EmbeddedTriton, TritonStartError
@@ -40,7 +40,7 @@ def main(parts: list[str]) -> None:
     services = [_SERVICES[part](decoders) for part in parts if part != TRITON]
     told = services[0].settings
     logs.configure("stack", level=told.log_level, style=told.log_format)
-    return_large_blocks()
+    return_large_blocks(SMALL_BYTES)
     try:
         asyncio.run(until_told_to_stop(_serving(services, decoders, embed_triton=TRITON in parts)))
     except (TritonUnavailable, TritonStartError, OSError) as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -99,7 +100,7 @@ class TritonPace:
                     # Triton records whatever it is told of.
                     headers=dict(calling.metadata) if calling.sampled else None,
                 )
-            network.note(rows, self._clock() - began)
+            network.note(rows, began, self._clock())
             return answer
 
     def _network(self, model: str) -> _Network:
@@ -108,23 +109,36 @@ class TritonPace:
             capacity = Capacity(
                 f"triton_ms/{model}", one * (several + 1), waiting=0, kept_for_stat=one, stage="turn"
             )
-            self._networks[model] = _Network(Admission(capacity, self._metrics, clock=self._clock))
+            admission = Admission(capacity, self._metrics, clock=self._clock)
+            self._networks[model] = _Network(admission, instances=max(1, several - 1))
         return self._networks[model]
 
 
 class _Network:
-    """One network: whose turn it is, and what a row takes, on average over the latest batches."""
+    """One network: whose turn it is, and what a row takes, on average over the latest batches.
 
-    def __init__(self, milliseconds: Admission) -> None:
+    Args:
+        instances: how many batches it computes at one time, about.
+    """
+
+    def __init__(self, milliseconds: Admission, *, instances: int) -> None:
         self.milliseconds = milliseconds
         self._rows = 0.0
         self._ms = 0.0
+        self._ended = deque([-math.inf] * instances, maxlen=instances)
 
     @property
     def row_ms(self) -> float:
-        """Milliseconds; 0 while nothing was measured."""
+        """Milliseconds of one instance; 0 while nothing was measured."""
         return self._ms / self._rows if self._rows else 0.0
 
-    def note(self, rows: int, seconds: float) -> None:
+    def note(self, rows: int, asked: float, answered: float) -> None:
+        """Count a batch, from when it was asked for to its answer.
+
+        It was in Triton's queue at first if all instances had others before it: until the one ended that ended as many
+        batches ago as there are instances.
+        """
+        began = max(asked, self._ended[0])
+        self._ended.append(answered)
         self._rows = _MEMORY * self._rows + rows
-        self._ms = _MEMORY * self._ms + seconds * 1000
+        self._ms = _MEMORY * self._ms + (answered - began) * 1000

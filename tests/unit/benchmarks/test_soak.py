@@ -1,20 +1,23 @@
 """What counts as growth."""
 
+import os
+
 import pytest
 
 from benchmarks.load import Tally
-from benchmarks.soak import Look, growth, report, slope
+from benchmarks.soak import Look, growth, look, report, slope
 
 MB = 10**6
 
 
-def looks(*, grows=0.0, handles=(), ends=False):
+def looks(*, grows=0.0, libraries=0.0, handles=(), ends=False):
     found = []
     for number in range(50):
         share = number / 49
         held = {
             "gateway": {
-                "pss": int(100 * MB * (1 + grows * share)),
+                "own": int(90 * MB * (1 + grows * share)),
+                "pss": int(100 * MB * (1 + libraries * share)),
                 "rss": 100 * MB,
                 "handles": 20,
                 "threads": 5,
@@ -23,7 +26,7 @@ def looks(*, grows=0.0, handles=(), ends=False):
         if handles:
             held["gateway"]["handles"] = handles[number * len(handles) // 50]
         if not (ends and number == 49):
-            held["detector"] = {"pss": 50 * MB, "rss": 60 * MB, "handles": 10, "threads": 4}
+            held["detector"] = {"own": 40 * MB, "pss": 50 * MB, "rss": 60 * MB, "handles": 10, "threads": 4}
         found.append(Look(number * 2.0, held))
     return found
 
@@ -41,6 +44,23 @@ def test_an_even_soak_has_no_failures():
     figures = report(looks(), Tally())
     assert figures["failures"] == []
     assert all(claim["holds"] for claim in figures["claims"])
+
+
+def test_libraries_that_are_shared_no_more_are_no_growth():
+    assert report(looks(libraries=0.5), Tally())["failures"] == []
+
+
+def test_memory_that_a_process_writes_is_its_own_and_that_of_files_is_not():
+    before = look_at_itself()
+    written = bytearray(os.urandom(1)) * (20 * MB)
+    after = look_at_itself()
+    assert after["own"] - before["own"] == pytest.approx(len(written), rel=0.2)
+    assert after["own"] < after["pss"] <= after["rss"]
+
+
+def look_at_itself():
+    me = os.getpid()
+    return look({"pid": me, "services": {}}, 0.0).held["stack"]
 
 
 @pytest.mark.parametrize(

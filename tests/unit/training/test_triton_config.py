@@ -1,8 +1,10 @@
 """Triton's configurations."""
 
+from dataclasses import replace
+
 import pytest
 
-from training.triton_config import VARIANTS, EnsembleStep, ModelSpec, TensorSpec, render, write
+from training.triton_config import VARIANTS, EnsembleStep, ModelSpec, TensorSpec, render, rows_at_once, write
 
 _SPEC = ModelSpec(
     "net",
@@ -40,5 +42,15 @@ def test_triton_can_parse_every_variant(name):
     model_config = pytest.importorskip("tritonclient.grpc.model_config_pb2")
     text_format = pytest.importorskip("google.protobuf.text_format")
     config = text_format.Parse(render(_SPEC, VARIANTS[name]), model_config.ModelConfig())
-    assert config.max_batch_size == min(64, VARIANTS[name].most_rows or 64)
+    assert config.max_batch_size == rows_at_once(_SPEC, VARIANTS[name])
     assert config.parameters["task"].string_value == "classification"
+
+
+@pytest.mark.parametrize(("side", "rows"), [(96, 64), (512, 2), (1024, 1)])
+def test_a_core_computes_no_more_pixels_at_once_than_its_caches_hold(side, rows):
+    spec = replace(_SPEC, inputs=(TensorSpec("images", "TYPE_UINT8", (side, side, 3)),))
+    assert rows_at_once(spec, VARIANTS["embedded"]) == rows
+    assert rows_at_once(spec, VARIANTS["cpu"]) == 64
+    assert rows_at_once(spec, VARIANTS["tiny"]) == 1
+    votes = replace(_SPEC, inputs=(TensorSpec("votes", "TYPE_FP32", (11,)),))
+    assert rows_at_once(votes, VARIANTS["embedded"]) == 64

@@ -73,6 +73,29 @@ def test_only_a_few_batches_of_work_are_with_triton_and_one_more_that_is_stat():
     run(play())
 
 
+class QueueingTriton(SlowTriton):
+    """Two instances: further requests wait for one of them."""
+
+    def __init__(self):
+        super().__init__()
+        self.instances = asyncio.Semaphore(2)
+
+    async def infer(self, model, inputs, outputs, *, timeout_s, priority):
+        async with self.instances:
+            return await super().infer(model, inputs, outputs, timeout_s=timeout_s, priority=priority)
+
+
+def test_waiting_in_tritons_queue_is_not_taken_for_work():
+    async def play():
+        pace = TritonPace(QueueingTriton(), PaceLimits(100, 3), clock=asyncio.get_running_loop().time)
+        await ask(pace, 2)
+        for _ in range(10):
+            await asyncio.gather(*(ask(pace, 2) for _ in range(12)))
+        assert pace.rows("net", 64) in (9, 10)
+
+    run(play())
+
+
 def test_a_network_that_hangs_or_fails_holds_up_no_other():
     async def play():
         triton = SlowTriton()
