@@ -16,8 +16,8 @@ from hemaserve.imaging import RgbImage
 _WINDOWS: Final = 4
 """Windows on either axis that the focus is looked at in."""
 
-_WINDOW_PX: Final = 64
-_SAMPLE_SIDE: Final = 128
+_WINDOW_PX: Final = 48
+_SAMPLE_SIDE: Final = 64
 """Pixels on either axis that colours are looked at in."""
 
 _BACKGROUND: Final = 90
