@@ -110,18 +110,22 @@ def test_an_alert_fires_while_a_network_is_slow_and_clears_after(watched, collec
     cleared_s = _wait(lambda: not _fires(watched, "ClassifySlow"), window_s, "the alert clears")
     print(f"fired after {fired_s:.1f} s and cleared after {cleared_s:.1f} s, of windows of {window_s:g} s")
 
-    _wait(lambda: _slow_trace(collector, struck), 30, "a slow call's spans arrive")
-    assert _slow_trace(collector, struck).most_common(1)[0][0] == ("infer", "ensemble")
+    # Spans are sent off in batches, those that end first come first.
+    _wait(
+        lambda: _slowest_stage(collector, struck) == ("infer", "ensemble"),
+        30,
+        "the slow call's trace names the stage",
+    )
 
 
-def _slow_trace(collector, since):
-    """Seconds by stage and model inside the `classify` that took longest since then; empty while there is none."""
+def _slowest_stage(collector, since):
+    """Stage, and its model, with most of the time of the `classify` that took longest since then; None without one."""
     spans = [span for span in list(collector.spans) if span.start_time_unix_nano > since * 1e9]
     longest = max((span for span in spans if span.name == "classify"), key=_seconds, default=None)
     found = Counter()
     for span in spans:
         if (
-            span.name in {"read", "queue", "turn", "infer", "vote", "assemble"}
+            span.name in {"read", "queue", "infer", "vote", "assemble"}
             and longest is not None
             and span.trace_id == longest.trace_id
             and longest.start_time_unix_nano <= span.start_time_unix_nano
@@ -129,7 +133,7 @@ def _slow_trace(collector, since):
         ):
             models = [one.value.string_value for one in span.attributes if one.key == "hemaserve.model"]
             found[span.name, *models] += _seconds(span)
-    return found
+    return found.most_common(1)[0][0] if found else None
 
 
 def _seconds(span):
