@@ -70,13 +70,17 @@ def _spread(paths: Sequence[Path], count: int) -> list[Path]:
     return [paths[place * len(paths) // count] for place in range(min(count, len(paths)))]
 
 
-def generated(count: int, *, width: int = 640, height: int = 480, white_cells: int = 3) -> Images:
+def generated(
+    count: int, *, width: int = 640, height: int = 480, white_cells: int = 3, red_cell_px: float = 74.0
+) -> Images:
     """Drawn fields as PNG files; the same each time."""
     from hemaserve import synthetic  # noqa: PLC0415 - slow to import
 
     files = tuple(
         synthetic.encode_png(
-            synthetic.generate_field(seed, width=width, height=height, white_cells=white_cells).image
+            synthetic.generate_field(
+                seed, width=width, height=height, white_cells=white_cells, red_cell_px=red_cell_px
+            ).image
         )
         for seed in range(count)
     )

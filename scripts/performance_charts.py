@@ -181,7 +181,7 @@ def _draw_cells(axes: Any, series: Mapping[str, Any]) -> None:
 
 
 def _draw_sizes(axes: Any, series: Mapping[str, Any]) -> None:
-    _draw_pair(axes, series["points"], "megapixels of a field with 2 white cells")
+    _draw_pair(axes, series["points"], "megapixels of the same view, with 2 white cells")
 
 
 def _draw_pair(axes: Any, points: Iterable[Sequence[float]], label: str) -> None:
