@@ -69,7 +69,7 @@ def ask(checkov: Path, given: Mapping[str, Iterable[Manifest]]) -> dict[str, lis
             "json",
         ]
         done = subprocess.run(
-            [*command, *(word for file in files for word in ("--file", file))],
+            [*command, *(word for file in files for word in ("--file", str(file)))],
             capture_output=True,
             text=True,
             check=False,
