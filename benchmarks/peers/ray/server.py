@@ -9,8 +9,8 @@ import asyncio
 import logging
 import signal
 import threading
-from typing import Any
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import ray
 from ray import serve
