@@ -80,9 +80,11 @@ class QueueingTriton(SlowTriton):
         super().__init__()
         self.instances = asyncio.Semaphore(2)
 
-    async def infer(self, model, inputs, outputs, *, timeout_s, priority):
+    async def infer(self, model, inputs, outputs, *, timeout_s, priority, headers):
         async with self.instances:
-            return await super().infer(model, inputs, outputs, timeout_s=timeout_s, priority=priority)
+            return await super().infer(
+                model, inputs, outputs, timeout_s=timeout_s, priority=priority, headers=headers
+            )
 
 
 def test_waiting_in_tritons_queue_is_not_taken_for_work():
