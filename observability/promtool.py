@@ -163,7 +163,8 @@ def _burning(service: Service, slos: Sequence[Slo], one: Burn, nearness: float) 
             [each for each in BURNS if each.factor < factor],
         ),
         watched=_alert_names(slos),
-        **{"fires" if above else "silent": _identities(service, slos, one)},
+        fires=_identities(service, slos, one) if above else frozenset(),
+        silent=frozenset() if above else _identities(service, slos, one),
     )
 
 
@@ -197,7 +198,8 @@ def _few(service: Service, slos: Sequence[Slo], nearness: float) -> Case:
         rising=_series((slo, 1.0, slo.least_bad * nearness / steps) for slo in slos),
         alerts=_firing(service, [(slo, 1.0) for slo in slos], BURNS if enough else ()),
         watched=_alert_names(slos),
-        **{"fires" if enough else "silent": _identities(service, slos, one)},
+        fires=_identities(service, slos, one) if enough else frozenset(),
+        silent=frozenset() if enough else _identities(service, slos, one),
     )
 
 
