@@ -42,7 +42,7 @@ class Collector(trace_service_pb2_grpc.TraceServiceServicer):
                 one.value.string_value for one in resource.resource.attributes if one.key == "service.name"
             )
             for scope in resource.scope_spans:
-                self.spans[service] += scope.spans
+                self.spans[service.removeprefix("hemaserve-")] += scope.spans
         return trace_service_pb2.ExportTraceServiceResponse()
 
     def of(self, service, since):
