@@ -59,7 +59,7 @@ def ask(checkov: Path, given: Mapping[str, Iterable[Manifest]]) -> dict[str, lis
         for file, manifests in zip(files, given.values(), strict=True):
             file.write_text(yaml.safe_dump_all(list(manifests)), encoding="utf-8")
         command = [
-            checkov,
+            str(checkov),
             "--framework",
             "kubernetes",
             "--skip-download",
@@ -69,7 +69,7 @@ def ask(checkov: Path, given: Mapping[str, Iterable[Manifest]]) -> dict[str, lis
             "json",
         ]
         done = subprocess.run(
-            [*command, *(word for file in files for word in ("--file", file))],
+            [*command, *(word for file in files for word in ("--file", str(file)))],
             capture_output=True,
             text=True,
             check=False,

@@ -123,7 +123,7 @@ def complete(
     def settle(node: Any) -> Iterator[str]:
         if isinstance(node, dict):
             name = node.get("$ref")
-            if name in declarations:
+            if isinstance(name, str) and name in declarations:
                 node["$ref"] = f"#/$defs/{name}"
                 yield name
             elif name is not None:

@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         answer = ask(words[0])
     except grpc.RpcError as error:
-        answer = error.code().name  # type: ignore[attr-defined]  # a call's error has it
+        answer = error.code().name
     except (OSError, ValueError) as error:
         answer = str(error)
     sys.stdout.write(f"{words[0]}: {answer}\n")
@@ -73,11 +73,12 @@ def _secure_channel(address: str, certificate: Path, key: Path) -> grpc.Channel:
     # Only where TLS is used: cryptography takes its share of the time.
     from services.runtime.tls import channel_credentials, first_name, load  # noqa: PLC0415
 
-    shown = (
-        os.environ.get("HEMASERVE_PROBE_CERTIFICATE", certificate),
-        os.environ.get("HEMASERVE_PROBE_KEY", key),
+    shown = TlsFiles(
+        certificate=Path(os.environ.get("HEMASERVE_PROBE_CERTIFICATE", certificate)),
+        key=Path(os.environ.get("HEMASERVE_PROBE_KEY", key)),
+        ca=certificate,
     )
-    credentials = channel_credentials(load(TlsFiles(*map(Path, shown), certificate)))
+    credentials = channel_credentials(load(shown))
     # Where it listens is seldom what its certificate is for.
     options = (*_OPTIONS, ("grpc.ssl_target_name_override", first_name(certificate)))
     return grpc.secure_channel(address, credentials, options=options)

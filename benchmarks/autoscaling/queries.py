@@ -17,9 +17,11 @@ import urllib.request
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks import images
 from benchmarks.call_load import Plan, closed_loop, generate
 from benchmarks.footprint import stack
 from benchmarks.machine import facts
+from benchmarks.peers.callers import GATEWAY, Target
 
 DETECTION: Final = 'model=~"yolo.*"'
 CLASSIFICATION: Final = 'model!~"yolo.*|ensemble"'
@@ -69,7 +71,8 @@ def ask(seconds: float, callers: int) -> dict[str, float | None]:
 
         try:
             # A deadline that cannot be kept by all: some of the calls are refused.
-            generate(closed_loop, Plan(state["address"], 1.0), seconds, callers, meanwhile=look)
+            plan = Plan(Target(GATEWAY, state["address"], 1.0), images.generated(12).files)
+            generate(closed_loop, plan, seconds, callers, meanwhile=look)
         finally:
             prometheus.terminate()
             prometheus.wait()

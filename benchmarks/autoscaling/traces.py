@@ -40,24 +40,26 @@ class Trace:
         chance = np.random.default_rng(seed)
         seconds = np.arange(self.seconds)
         counts = chance.poisson(self.rate(seconds + 0.5))
-        return np.sort(np.repeat(seconds, counts) + chance.random(counts.sum()))
+        return np.asarray(np.sort(np.repeat(seconds, counts) + chance.random(counts.sum())), np.float64)
 
 
 def _day(at_s: Floats) -> Floats:
     hour = 6 + at_s / HOUR_S
-    return 8 + 190 * np.exp(-(((hour - 9.5) / 1.6) ** 2)) + 110 * np.exp(-(((hour - 14.5) / 1.8) ** 2))
+    morning, afternoon = np.exp(-(((hour - 9.5) / 1.6) ** 2)), np.exp(-(((hour - 14.5) / 1.8) ** 2))
+    return np.asarray(8 + 190 * morning + 110 * afternoon, np.float64)
 
 
 def _burst(at_s: Floats) -> Floats:
     minute = at_s / 60
     up = np.clip((minute - 30) / 8, 0, 1)
     down = np.exp(-np.clip(minute - 75, 0, None) / 12)
-    return 50 + 170 * up * down
+    return np.asarray(50 + 170 * up * down, np.float64)
 
 
 def _night(at_s: Floats) -> Floats:
     minute = at_s / 60
-    return 8 + 140 * np.clip((minute - 30) / 10, 0, 1) * np.clip((140 - minute) / 5, 0, 1)
+    up, down = np.clip((minute - 30) / 10, 0, 1), np.clip((140 - minute) / 5, 0, 1)
+    return np.asarray(8 + 140 * up * down, np.float64)
 
 
 def _even(at_s: Floats) -> Floats:

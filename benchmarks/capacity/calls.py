@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.call_load import CLIENTS, LATE, MIX, OK, REFUSED, Call
+from benchmarks.call_load import MIX, Call
 from benchmarks.capacity.cores import Threads, disturb
 from benchmarks.capacity.profile import Profile
 from benchmarks.capacity.stack import Layout, Stack
 from benchmarks.capacity.virtual_time import now_s, simulate
+from benchmarks.peers.callers import LATE, OK, REFUSED
 from hemaserve.errors import DeadlineExceeded, ResourceExhausted
 from hemaserve.results import Priority
 from services.runtime.caller import Caller
@@ -71,7 +72,7 @@ class Callers:
             outcome = LATE
         if self._own:
             await self._own.run(0.5 * self._profile.client_s)
-        return Call(priority.value, outcome, now_s() - began)
+        return Call(priority.value, outcome, now_s() - began, now_s())
 
 
 def closed_loop(
@@ -135,7 +136,6 @@ def arrivals(rate: float, seconds: float, seed: int) -> Iterator[tuple[float, Pr
     at_s = 0.0
     while (at_s := at_s + chance.expovariate(rate)) < seconds:
         (priority,) = chance.choices(list(MIX), list(MIX.values()))
-        chance.choice(range(CLIENTS))  # the client, which matters here to nobody
         yield at_s, Priority(priority)
 
 

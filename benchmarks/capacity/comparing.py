@@ -28,11 +28,13 @@ def fitted(measured: Mapping[str, Any]) -> Profile:
         return simulated(candidate, alone, seconds=20.0).latency_ms(50)
 
     wanted = alone["latency_ms"]["p50"]
-    makes = (
-        (lambda share: replace(profile, aside=share))
-        if p50_ms(profile) > wanted
-        else (lambda share: replace(profile, hop_s=profile.hop_s + 0.02 * (1 - share)))
-    )
+    too_slow = p50_ms(profile) > wanted
+
+    def makes(share: float) -> Profile:
+        if too_slow:
+            return replace(profile, aside=share)
+        return replace(profile, hop_s=profile.hop_s + 0.02 * (1 - share))
+
     low, high = 0.0, 1.0  # the larger, the less one waits
     for _ in range(_STEPS):
         middle = (low + high) / 2

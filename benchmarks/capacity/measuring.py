@@ -22,13 +22,18 @@ from tritonclient.grpc import InferInput, InferRequestedOutput
 from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import np_to_triton_dtype, triton_to_np_dtype
 
-from benchmarks.call_load import OK, Call, Plan, closed_loop, generate, open_loop
+from benchmarks import images
+from benchmarks.call_load import Call, Plan, closed_loop, generate, open_loop
 from benchmarks.footprint import stack
 from benchmarks.machine import facts
+from benchmarks.peers.callers import GATEWAY, OK, Target, caller
 
 CALLERS: Final = (1, 2, 4, 8)
 SHARES: Final = (0.3, 0.5, 0.7, 0.9)
 """Loads of the open loop, as shares of the most that a closed loop got."""
+
+FIELDS: Final = 12
+"""Different ones in the load."""
 
 PROBES: Final = 16
 DEADLINE_S: Final = 20.0
@@ -57,10 +62,12 @@ def measure(
             work disturbed least.
     """
     with tempfile.TemporaryDirectory() as folder, stack(Path(folder), "default") as state:
-        plan = Plan(state["address"], DEADLINE_S)
+        target = Target(GATEWAY, state["address"], DEADLINE_S)
+        files = images.generated(FIELDS).files
+        plan = Plan(target, files)
         generate(closed_loop, plan, warm_up_s, 4)
         triton = state["services"]["triton"]["address"]
-        fields = asyncio.run(_fields(state["address"], triton))
+        fields = asyncio.run(_fields(target, files, triton))
         networks = asyncio.run(_networks(triton))
         known = {} if before is None else {_name(run): run for run in before["runs"]}
         runs = [_least_disturbed(state, "closed", plan, closed_s, count, known) for count in CALLERS]
@@ -76,19 +83,15 @@ def measure(
     }
 
 
-async def _fields(address: str, triton: str) -> list[dict[str, Any]]:
+async def _fields(target: Target, files: Sequence[bytes], triton: str) -> list[dict[str, Any]]:
     """What each of the load's fields asks of the networks, one field at a time."""
-    from benchmarks.call_load import _Caller, _images  # noqa: PLC0415 - only what measures generates fields
-
     found = []
-    images = _images()
-    async with InferenceServerClient(triton) as client:
-        for image in images:
+    async with InferenceServerClient(triton) as client, caller(target) as ours:
+        for image in files:
             before = await _rows(client)
-            async with _Caller(Plan(address, DEADLINE_S), [image]) as caller:
-                call = await caller.ask("routine")
-            if call.outcome != OK:
-                sys.exit(f"a field was not answered: {call.outcome}")
+            outcome = await ours.call(image, "routine")
+            if outcome != OK:
+                sys.exit(f"a field was not answered: {outcome}")
             after = await _rows(client)
             spent = {name: _minus(after[name], before[name]) for name in after}
             looks = spent["yolov8n"]
@@ -206,7 +209,8 @@ def _run(state: dict[str, Any], kind: str, plan: Plan, seconds: float, how_much:
     before = {role: _cpu_s(group) for role, group in processes.items()}
     began, machine_s, own_s = time.monotonic(), _machine_s(), _own_s()
     load = closed_loop if kind == "closed" else open_loop
-    calls, load_cpu_s, took_s = generate(load, plan, seconds, how_much)
+    put = generate(load, plan, seconds, how_much)
+    calls, took_s = put.calls, put.took_s
     spent = {role: _cpu_s(group) - before[role] for role, group in processes.items()}
     others_s = _machine_s() - machine_s - (_own_s() - own_s) - sum(spent.values())
     passed_s = (time.monotonic() - began) * (psutil.cpu_count() or 1)
@@ -221,7 +225,7 @@ def _run(state: dict[str, Any], kind: str, plan: Plan, seconds: float, how_much:
         "others": round(max(0.0, others_s / passed_s), 4),
         "cpu_ms_per_field": {
             role: round(1000 * cpu_s / max(done, 1), 3)
-            for role, cpu_s in (spent | {"load": load_cpu_s}).items()
+            for role, cpu_s in (spent | {"load": put.cpu_s}).items()
         },
         "latency_ms": quantiles_ms(calls),
     }

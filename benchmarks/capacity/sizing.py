@@ -4,10 +4,10 @@ import math
 from dataclasses import replace
 from typing import Any, Final
 
-from benchmarks.call_load import OK
 from benchmarks.capacity.calls import Outcome, open_loop
 from benchmarks.capacity.profile import Profile
 from benchmarks.capacity.stack import Layout
+from benchmarks.peers.callers import OK
 
 RATES: Final = (1, 3, 10, 30, 100, 300, 1000, 3000, 10_000)
 """Fields a second."""

@@ -82,7 +82,8 @@ class Layout:
     def with_replicas(self, role: str, replicas: int) -> "Layout":
         """The same with so many pods of a role."""
         pods = replace(self.roles[role], replicas=replicas)
-        return replace(self, **{role.replace("-", "_"): pods})
+        changes: dict[str, Any] = {role.replace("-", "_"): pods}
+        return replace(self, **changes)
 
 
 class RoundRobin(Generic[_T]):

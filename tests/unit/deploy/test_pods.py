@@ -124,7 +124,7 @@ def test_who_is_not_ready_can_be_called_where_degraded_answers_are_better_than_n
 
 @every_service
 def test_requests_are_no_less_than_what_was_measured(deployed, service, footprint):
-    peak = OVERLOAD["phases"]["peak"]
+    peak = next(one for one in OVERLOAD["phases"] if one["phase"] == "peak")
     needs = deployed.container(service)["resources"]["requests"]
     assert quantity(needs["cpu"]) >= peak["cpu_s"][service] / peak["seconds"]
     assert (

@@ -72,7 +72,8 @@ def test_fields_together_are_told_what_each_is_told_alone(description):
 def test_fields_share_the_networks_batches(description):
     networks = FakeNetworks(description)
     Pipeline(description, networks).analyze([field(brightness) for brightness in range(1, 41)])
-    assert networks.batches == [16, 16, 8]
+    most = description.detector.max_batch_size
+    assert networks.batches == [most] * (40 // most)
     assert networks.crops == [40]
 
 
