@@ -7,8 +7,8 @@ LOCK := $(BIN)/pip-compile --quiet --generate-hashes --constraint constraints.tx
   --no-annotate --no-header --no-emit-index-url --no-emit-trusted-host --no-emit-find-links
 .DEFAULT_GOAL := help
 
-.PHONY: help machine demo up test test-training lint format protos release-protos docs bench bench-check bench-footprint bench-crops bench-faults lock \
-  check-locks sbom audit clean
+.PHONY: help machine demo up test test-long test-training lint format protos release-protos docs bench bench-check \
+  bench-footprint bench-crops bench-faults lock check-locks sbom audit check-deploy images clean
 
 help: ## list what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -41,6 +41,9 @@ up: .venv/.serving ## start the whole stack on this machine; Ctrl-C stops it
 test: .venv/.dev ## run all tests, with real Triton and real networks
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
+test-long: .venv/.dev ## run the tests that take minutes and that `make test` leaves out
+	$(BIN)/python -m pytest -m long $(PYTEST_ARGS)
+
 test-training: ## test the factory of networks, in its own environment (see training/README.md)
 	.venv-train/bin/python -m pytest training/tests
 
@@ -63,6 +66,7 @@ protos: .venv/.dev ## generate the stubs and the API reference from the contract
 	PATH="$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -I protos -I third_party \
 	  --python_out=. --grpc_python_out=. --mypy_out=quiet:. --mypy_grpc_out=quiet:. protos/hemaserve/v1/*.proto
 	$(BIN)/python scripts/api_reference.py
+	$(BIN)/python scripts/telemetry.py
 
 release-protos: .venv/.dev ## at a release: remember the contract that later ones must stay compatible with
 	$(BIN)/buf build protos --output protos/released.binpb
@@ -91,8 +95,10 @@ bench-faults: .venv/.dev ## break the stack at random and soak it, for 80 minute
 
 lock: .venv/.dev ## after an upgrade: write the installed versions to constraints.txt and the images' locks
 	$(PIP) freeze --exclude-editable --exclude setuptools --exclude pip | sort -f > constraints.txt
-	$(LOCK) --extra services --output-file deploy/requirements/services.txt pyproject.toml
-	$(LOCK) --extra services --extra embedded --output-file deploy/requirements/triton.txt pyproject.toml
+	$(LOCK) --extra runtime --extra gateway --output-file deploy/requirements/gateway.txt pyproject.toml
+	$(LOCK) --extra runtime --extra networks --output-file deploy/requirements/networks.txt pyproject.toml
+	$(LOCK) --extra runtime --extra networks --extra embedded --output-file deploy/requirements/triton.txt pyproject.toml
+	echo 'setuptools>=77' | $(LOCK) --allow-unsafe --output-file deploy/docker/setuptools.txt -
 
 check-locks: .venv/.dev ## ask the package index whether every locked package can be had with the hash that is locked
 	for lock in deploy/requirements/*.txt; do \
@@ -105,5 +111,16 @@ sbom: .venv/.dev ## write what the images are made of, networks included, to dis
 audit: .venv/.dev ## look up known vulnerabilities of the images' packages; AUDIT_ARGS="--database DIR" offline
 	$(BIN)/python scripts/audit.py $(AUDIT_ARGS)
 
+# checkov brings a hundred packages of its own, some in versions that ours do not go with.
+.venv-checkov/bin/checkov: deploy/k8s/checkov.txt | $(BIN)/python
+	$(PYTHON) -m venv .venv-checkov
+	.venv-checkov/bin/python -m pip --disable-pip-version-check --quiet install -r $<
+	@touch $@
+
+check-deploy: .venv/.dev .venv-checkov/bin/checkov ## check policies of the Kubernetes manifests, with checkov
+	$(BIN)/python scripts/check_deploy.py --checkov .venv-checkov/bin/checkov
+images: .venv/.dev ## build the images, and write docs/images.md; IMAGES_ARGS="--base IMAGE" without a registry
+	$(BIN)/python scripts/images.py --page docs/images.md $(IMAGES_ARGS)
+
 clean: ## remove what can be made again
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist out *.egg-info
+	rm -rf .venv .venv-checkov .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist out *.egg-info

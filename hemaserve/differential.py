@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from scipy.special import betaincinv
-
+from hemaserve.beta import beta_quantile
 from hemaserve.cells import FACTS, PRIMARY_TYPES, CellType, Kind, primary_of
 
 UNIDENTIFIED_LIMIT: Final = 0.05
@@ -120,8 +119,8 @@ def clopper_pearson(count: int, n: int, confidence: float = 0.95) -> tuple[float
     if not (n >= 1 and 0 <= count <= n and 0 < confidence < 1):
         raise ValueError(f"no interval for {count} of {n} at confidence {confidence}")
     tail = (1 - confidence) / 2
-    low = 0.0 if count == 0 else float(betaincinv(count, n - count + 1, tail))
-    high = 1.0 if count == n else float(betaincinv(count + 1, n - count, 1 - tail))
+    low = 0.0 if count == 0 else beta_quantile(tail, count, n - count + 1)
+    high = 1.0 if count == n else beta_quantile(1 - tail, count + 1, n - count)
     return low, high
 
 

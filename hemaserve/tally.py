@@ -62,6 +62,7 @@ class FieldTally:
         degraded: whether any of its answers was degraded.
         image_sha256: digest of its image file in lower-case hexadecimal; empty when unknown.
         screen: what the leukemia screen says of it; None when it was not screened.
+        classifier: name of the model that named its cells; empty when there were none, or nobody said.
     """
 
     field_id: str
@@ -71,6 +72,7 @@ class FieldTally:
     degraded: bool = False
     image_sha256: str = ""
     screen: FieldScreenTally | None = None
+    classifier: str = ""
 
 
 def shown_before(cells: Sequence[TalliedCell], counted: Sequence[TalliedCell]) -> tuple[bool, ...]:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,21 @@ def data_folder() -> Path | None:
     """The folder of real image sets (HEMASERVE_DATA, else ../shared/data); None on a clone without them."""
     folder = Path(os.environ.get("HEMASERVE_DATA", ROOT.parent / "shared" / "data"))
     return folder if (folder / "smear_fields").is_dir() else None
+
+
+@pytest.fixture(scope="session")
+def prometheus_programs() -> None:
+    """Prometheus, Alertmanager and their tools. Without them fail in CI, and skip elsewhere."""
+    for program, package in (
+        ("prometheus", "prometheus"),
+        ("promtool", "prometheus"),
+        ("amtool", "prometheus-alertmanager"),
+    ):
+        if shutil.which(program) is None:
+            reason = f"there is no {program}: apt-get install {package}"
+            if os.environ.get("CI"):
+                pytest.fail(reason)
+            pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")

@@ -86,10 +86,11 @@ def _compare(arguments: argparse.Namespace) -> int:
             document["peers"][name] = compare(
                 name, ours, fields, our_answers, todo, rounds=arguments.rounds, seconds=arguments.seconds
             )
-    document["claims"] = claims(document["peers"])
-    if arguments.json:
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+            document["claims"] = claims(document["peers"])
+            # After each one: a run that is cut short is not all lost.
+            if arguments.json:
+                arguments.json.parent.mkdir(parents=True, exist_ok=True)
+                arguments.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     Console(width=140).print(_table(document))
     for each in document["claims"]:
         print(

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -141,7 +142,7 @@ def _measured(
 
         for side in contenders:
             a_round(side, WARM_S)
-        measured = interleaved({side: lambda s=side: a_round(s, seconds) for side in contenders}, rounds)
+        measured = interleaved({side: partial(a_round, side, seconds) for side in contenders}, rounds)
     speeds = {side: [per_second(each.load) for each in of_side] for side, of_side in measured.items()}
     return {
         "how_much": scenario.how_much,

@@ -49,7 +49,7 @@ def describe(repository: Path, profile: ProfileName = ProfileName.DEFAULT) -> De
             vote_temperature=ensemble.votes[ensemble.members].temperature,
             thresholds=ensemble.thresholds,
         ),
-        {model.name: model.sha256 for model in (detector, *members)},
+        {detector.name: detector.sha256, **{member.name: member.sha256 for member in members}},
     )
 
 

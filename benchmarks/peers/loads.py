@@ -104,8 +104,21 @@ def in_turn(files: Sequence[bytes], small: Sequence[bytes]) -> tuple[bytes, ...]
 
 
 def per_second(load: Load) -> float:
-    """Good answers a second, without the beginning."""
-    return load.per_second(LEAD_SHARE * load.took_s)
+    """Good answers a second, without the beginning, until the last of the calls that were begun is answered.
+
+    Until then a server has all that it can do; one with many calls at a time may answer none of them earlier.
+
+    Raises:
+        ValueError: there is none.
+    """
+    lead_s = LEAD_SHARE * load.took_s
+    ended = [call.ended_s for call in load.calls if call.outcome == OK and call.ended_s > lead_s]
+    if not ended:
+        outcomes = sorted({call.outcome for call in load.calls})
+        raise ValueError(
+            f"no good answer under load; what came of {len(load.calls)} calls: {', '.join(outcomes)}"
+        )
+    return len(ended) / (max(ended) - lead_s)
 
 
 def latencies(calls: Sequence[Call]) -> dict[str, Any]:

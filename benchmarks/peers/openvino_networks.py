@@ -49,7 +49,7 @@ class ThroughputNetworks:
     @property
     def streams(self) -> int:
         """Callers that keep it busy."""
-        return max(model.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS") for model in self._compiled)
+        return max(int(model.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")) for model in self._compiled)
 
     def detect(self, squares: RgbImage) -> FloatArray:
         """See `pipeline.Networks`."""

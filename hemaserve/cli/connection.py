@@ -13,6 +13,7 @@ import grpc
 import typer
 
 from hemaserve.client import Client, tls_credentials
+from hemaserve.doctor.reach import TlsPaths
 
 _PANEL: Final = "TLS"
 _WHO: Final = "Who calls"
@@ -77,6 +78,8 @@ _OPTIONS: Final = {
 }
 
 _told: ContextVar[Mapping[str, Any]] = ContextVar("told", default=MappingProxyType({}))
+_NO_FILES: Final = TlsPaths()
+_files: ContextVar[TlsPaths] = ContextVar("files", default=_NO_FILES)
 
 
 def connects(command: Callable[..., None]) -> Callable[..., None]:
@@ -94,9 +97,11 @@ def connects(command: Callable[..., None]) -> Callable[..., None]:
     ) -> None:
         told = {"credentials": _read(tls_ca, tls_cert, tls_key), **_caller(api_key_file, token_file)}
         token = _told.set(told)
+        files = _files.set(TlsPaths(tls_ca, tls_cert, tls_key))
         try:
             command(*args, **kwargs)
         finally:
+            _files.reset(files)
             _told.reset(token)
 
     own = inspect.signature(command)
@@ -107,6 +112,17 @@ def connects(command: Callable[..., None]) -> Callable[..., None]:
     connecting.__signature__ = own.replace(parameters=[*own.parameters.values(), *added])  # type: ignore[attr-defined]
     connecting.__annotations__ = command.__annotations__ | _OPTIONS
     return connecting
+
+
+def tls_paths() -> TlsPaths:
+    """The files that the command was told to connect with."""
+    return _files.get()
+
+
+def shows_who() -> bool:
+    """Whether the command was told what proves who calls."""
+    told = _told.get()
+    return any(told.get(what) is not None for what in ("api_key", "token")) or _files.get().key is not None
 
 
 def client(address: str, **settings: Any) -> Client:

@@ -10,6 +10,7 @@ from hemaserve.cli.analyze import analyze
 from hemaserve.cli.certificates import certificates
 from hemaserve.cli.connection import connects
 from hemaserve.cli.demo import demo
+from hemaserve.cli.doctor import doctor
 from hemaserve.cli.exits import EXIT_CODES_HELP
 from hemaserve.cli.health import health
 from hemaserve.cli.models import models
@@ -42,6 +43,7 @@ for command in (
     demo,
     connects(models),
     connects(health),
+    connects(doctor),
     certificates,
     version,
 ):

@@ -27,6 +27,8 @@ def models(
         hemaserve models
 
         hemaserve models --json | jq '.[] | select(.ready) | .name'
+
+        hemaserve models --json | jq '.[] | select(.rollout) | {name, rollout}'
     """
     options.check_address(address)
     with errors_told(address):
@@ -44,9 +46,15 @@ async def _list(address: str) -> list[Model]:
 
 def _table(found: list[Model]) -> Table:
     table = Table(box=SIMPLE)
-    for heading in ("Name", "Ready", "Answers", "Licence", "SHA-256", "Title"):
+    parts = _parts(found)
+    headings = ("Name", "Ready", "Answers", "Licence", "SHA-256", "Title")
+    for heading in (*headings[:2], "Answers for", *headings[2:]) if parts else headings:
         table.add_column(heading, no_wrap=heading in ("Name", "SHA-256"))
     for model in found:
+        if model.on_request:
+            cells = (model.name, "when asked", *([""] if parts else []), *[""] * 4)
+            table.add_row(*cells, style="dim")
+            continue
         answers = f"{len(model.leaf_types)} types" if model.leaf_types else ", ".join(model.kinds)
         if model.explainable:
             answers += ", explainable"
@@ -55,15 +63,33 @@ def _table(found: list[Model]) -> Table:
         table.add_row(
             model.name + (" *" if model.is_default else ""),
             "yes" if model.ready else "[red]no[/]",
+            *([parts.get(model.name, "")] if parts else []),
             answers,
             model.licence,
             model.source.sha256[:12],
             model.title,
         )
     table.caption = (
-        "* used when a request names none. Other models of the repository are loaded when first asked for, where the "
-        "stack's profile allows it. Not shipped, and made by `python -m training run NAME`: "
+        '* used when a request names none. "When asked": in the repository, and loaded when a request names it. '
+        "Not shipped, and made by `python -m training run NAME`: "
         + ", ".join(sorted(UNSHIPPED.keys() - {model.name for model in found}))
         + "."
     )
     return table
+
+
+def _parts(found: list[Model]) -> dict[str, str]:
+    """What each version answers for, in words, by its name; empty where none is rolled out."""
+    parts: dict[str, list[str]] = {}
+    for model in found:
+        rollout = model.rollout
+        if rollout is None:
+            continue
+        parts.setdefault(rollout.stable, []).append(f"{1 - rollout.share:.4g} of {model.name}")
+        if rollout.candidate:
+            told = f"{rollout.share:.4g} of {model.name}"
+            shadowed = f", shadow of {rollout.shadow_share:.4g} of the others" if rollout.shadow_share else ""
+            parts.setdefault(rollout.candidate, []).append(told + shadowed)
+        for missing in rollout.missing:
+            parts.setdefault(model.name, []).append(f"[red]{missing} is not there, others answer for it[/]")
+    return {name: "; ".join(words) for name, words in parts.items()}

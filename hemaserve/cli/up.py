@@ -48,6 +48,15 @@ def up(  # noqa: PLR0917 - each is an option
             "the log files.",
         ),
     ] = None,
+    rollout: Annotated[
+        Path | None,
+        typer.Option(
+            "--rollout",
+            metavar="FILE",
+            dir_okay=False,
+            help="Which versions of a model answer, see docs/operating.md; read again when it changes.",
+        ),
+    ] = None,
     profile: options.Profile = None,
     models: Annotated[
         str | None,
@@ -122,6 +131,7 @@ def up(  # noqa: PLR0917 - each is an option
     for flag, value in (
         ("--tls", tls),
         ("--access", access),
+        ("--rollout", rollout),
         ("--model-repository", model_repository),
         ("--profile", profile),
         ("--models", models),

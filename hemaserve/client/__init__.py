@@ -25,6 +25,7 @@ from hemaserve.client.errors import (
     UnauthenticatedError,
     UnavailableError,
 )
+from hemaserve.client.quota import QuotaLeft
 from hemaserve.client.requests import Acquisition, Field, ImageSource, LocatedCell
 from hemaserve.client.sync import SyncClient
 from hemaserve.client.tls import tls_credentials
@@ -44,6 +45,7 @@ __all__ = [
     "LocatedCell",
     "NotFoundError",
     "PermissionDeniedError",
+    "QuotaLeft",
     "ResourceExhaustedError",
     "SyncClient",
     "UnauthenticatedError",

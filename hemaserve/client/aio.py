@@ -17,6 +17,7 @@ from hemaserve.client.credentials import CallCredentials, Token
 from hemaserve.client.deadline import Deadline
 from hemaserve.client.errors import NotFoundError, error_of, failure_of_rpc, unreachable
 from hemaserve.client.integrity import check_image
+from hemaserve.client.quota import QuotaLeft, quota_left
 from hemaserve.client.requests import Acquisition, Field, ImageSource, LocatedCell
 from hemaserve.client.screen import screened
 from hemaserve.results import (
@@ -327,6 +328,19 @@ class Client:
         except NotFoundError:  # it has only just started and not looked yet
             return Health(self.address, serving=False)
         return Health(self.address, response.status == health_pb2.HealthCheckResponse.SERVING)
+
+    async def quota(self, *, timeout_s: float | None = None) -> tuple[QuotaLeft, ...]:
+        """What is left of the caller's quota in this minute; empty where the caller has none."""
+        call = (await self._stub()).ListModels(
+            gateway_pb2.ListModelsRequest(),
+            timeout=self._timeout_s if timeout_s is None else timeout_s,
+            metadata=self._caller.metadata(),
+        )
+        try:
+            await call
+        except grpc.aio.AioRpcError as error:
+            raise error_of(failure_of_rpc(error)) from None
+        return quota_left(await call.trailing_metadata())
 
     def _open(self) -> grpc.aio.Channel:
         if self._channel is None:

@@ -72,6 +72,7 @@ class SyncClient:
     classify_cells = _blocking(Client.classify_cells)
     explain_cell = _blocking(Client.explain_cell)
     list_models = _blocking(Client.list_models)
+    quota = _blocking(Client.quota)
     list_site_profiles = _blocking(Client.list_site_profiles)
     health = _blocking(Client.health)
 

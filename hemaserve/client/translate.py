@@ -289,4 +289,16 @@ def model(message: cells_pb2.Model) -> r.Model:
         screen_classes=tuple(message.screen_classes),
         screen_flag_classes=tuple(message.screen_flag_classes),
         explainable=message.explainable,
+        rollout=_rollout(message.rollout) if message.HasField("rollout") else None,
+        on_request=message.on_request,
+    )
+
+
+def _rollout(message: cells_pb2.Rollout) -> r.Rollout:
+    return r.Rollout(
+        stable=message.stable,
+        candidate=message.candidate,
+        share=message.share,
+        shadow_share=message.shadow_share,
+        missing=tuple(message.missing),
     )

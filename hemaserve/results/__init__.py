@@ -15,17 +15,15 @@ from hemaserve.results.findings import (
     ExplainedCell,
     Explanation,
     Failure,
-    Health,
     MemberOpinion,
-    Model,
     ModelSource,
     NamedCell,
     Provenance,
     ScreenFinding,
-    SiteProfile,
     SiteProfileSource,
     Violation,
 )
+from hemaserve.results.models import Health, Model, Rollout, SiteProfile
 from hemaserve.results.plain import as_json
 from hemaserve.results.words import (
     ModelTask,
@@ -58,6 +56,7 @@ __all__ = [
     "Provenance",
     "ResultStatus",
     "ReviewReason",
+    "Rollout",
     "ScreenFinding",
     "SiteProfile",
     "SiteProfileSource",

@@ -1,13 +1,12 @@
-"""What is said of single cells and of models, and where it came from."""
+"""What is said of single cells, and where it came from."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 
 from hemaserve.cells import CellType, Kind
 from hemaserve.crops import CropEncoding
 from hemaserve.geometry import Box, FloatArray
-from hemaserve.results.words import ModelTask, UnidentifiedReason
+from hemaserve.results.words import UnidentifiedReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,64 +235,3 @@ class ExplainedCell:
     classification: Classification
     explanation: Explanation
     provenance: Provenance
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """A network, or an ensemble of them, that requests can name.
-
-    Attributes:
-        ready: whether it answers at this moment.
-        input_size_px: side of the square image that it takes.
-        leaf_types: types that it can answer; classification only.
-        kinds: kinds that it can answer; detection only.
-        members: names of its members, when it is an ensemble.
-        crop_margin: around a cell's box, as a share of the box's longer side on each side; classification only.
-        licence: SPDX identifier.
-        screen_classes: classes that it tells apart; networks of the leukemia screen only.
-        screen_flag_classes: those of the classes that flag; networks of the leukemia screen only.
-        explainable: whether its answers can be explained, see `Client.explain_cell`.
-    """
-
-    name: str
-    title: str
-    task: ModelTask
-    source: ModelSource
-    ready: bool
-    is_default: bool
-    input_size_px: int
-    leaf_types: tuple[CellType, ...]
-    kinds: tuple[Kind, ...]
-    members: tuple[str, ...]
-    crop_margin: float
-    licence: str
-    screen_classes: tuple[str, ...] = ()
-    screen_flag_classes: tuple[str, ...] = ()
-    explainable: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class SiteProfile:
-    """A correction of one laboratory's colours that requests can name.
-
-    Attributes:
-        name: name to use in requests.
-        sha256: of its file, in lower-case hexadecimal.
-        fields: how many fields it was learned from.
-        white_cells: how many white cells these showed.
-        created_at: when it was learned, UTC; None when the service does not say.
-    """
-
-    name: str
-    sha256: str
-    fields: int
-    white_cells: int
-    created_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class Health:
-    """Whether the gateway, and with it all that it needs, answers at this moment."""
-
-    address: str
-    serving: bool

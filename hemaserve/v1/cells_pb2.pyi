@@ -761,6 +761,8 @@ class Model(_message.Message):
     SCREEN_CLASSES_FIELD_NUMBER: _builtins.int
     SCREEN_FLAG_CLASSES_FIELD_NUMBER: _builtins.int
     EXPLAINABLE_FIELD_NUMBER: _builtins.int
+    ROLLOUT_FIELD_NUMBER: _builtins.int
+    ON_REQUEST_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name to use in requests."""
     title: _builtins.str
@@ -779,6 +781,8 @@ class Model(_message.Message):
     """SPDX identifier of its licence."""
     explainable: _builtins.bool
     """Whether its answers can be explained; classification only. An ensemble's can when those of all its members can."""
+    on_request: _builtins.bool
+    """Whether it is not loaded, and will be when a request names it. Until then nothing but its name is known."""
     @_builtins.property
     def provenance(self) -> Global___ModelProvenance:
         """Name, version and digest."""
@@ -803,6 +807,10 @@ class Model(_message.Message):
     def screen_flag_classes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Those of them that flag; screening only."""
 
+    @_builtins.property
+    def rollout(self) -> Global___Rollout:
+        """Which versions answer requests that name this model; absent when it alone does."""
+
     def __init__(
         self,
         *,
@@ -821,11 +829,53 @@ class Model(_message.Message):
         screen_classes: _abc.Iterable[_builtins.str] | None = ...,
         screen_flag_classes: _abc.Iterable[_builtins.str] | None = ...,
         explainable: _builtins.bool = ...,
+        rollout: Global___Rollout | None = ...,
+        on_request: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["provenance", b"provenance"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["provenance", b"provenance", "rollout", b"rollout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["crop_margin", b"crop_margin", "explainable", b"explainable", "input_size_px", b"input_size_px", "is_default", b"is_default", "kinds", b"kinds", "leaf_types", b"leaf_types", "licence", b"licence", "members", b"members", "name", b"name", "provenance", b"provenance", "ready", b"ready", "screen_classes", b"screen_classes", "screen_flag_classes", b"screen_flag_classes", "task", b"task", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["crop_margin", b"crop_margin", "explainable", b"explainable", "input_size_px", b"input_size_px", "is_default", b"is_default", "kinds", b"kinds", "leaf_types", b"leaf_types", "licence", b"licence", "members", b"members", "name", b"name", "on_request", b"on_request", "provenance", b"provenance", "ready", b"ready", "rollout", b"rollout", "screen_classes", b"screen_classes", "screen_flag_classes", b"screen_flag_classes", "task", b"task", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Model: _TypeAlias = Model  # noqa: Y015
+
+@_typing.final
+class Rollout(_message.Message):
+    """Two versions of a classification model side by side. A version is a model of its own, with a name of its own."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STABLE_FIELD_NUMBER: _builtins.int
+    CANDIDATE_FIELD_NUMBER: _builtins.int
+    SHARE_FIELD_NUMBER: _builtins.int
+    SHADOW_SHARE_FIELD_NUMBER: _builtins.int
+    MISSING_FIELD_NUMBER: _builtins.int
+    stable: _builtins.str
+    """Name of the version that answers."""
+    candidate: _builtins.str
+    """Name of the version that is tried; empty when there is none."""
+    share: _builtins.float
+    """Share of the smears that the candidate answers, 0 to 1."""
+    shadow_share: _builtins.float
+    """Share of the others in which the candidate is asked too, and its answers are compared and not returned, 0 to 1."""
+    @_builtins.property
+    def missing(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Those of both that are not there: while they are not, others answer in their place."""
+
+    def __init__(
+        self,
+        *,
+        stable: _builtins.str = ...,
+        candidate: _builtins.str = ...,
+        share: _builtins.float = ...,
+        shadow_share: _builtins.float = ...,
+        missing: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidate", b"candidate", "missing", b"missing", "shadow_share", b"shadow_share", "share", b"share", "stable", b"stable"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Rollout: _TypeAlias = Rollout  # noqa: Y015

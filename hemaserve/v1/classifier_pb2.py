@@ -26,7 +26,7 @@ from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from hemaserve.v1 import cells_pb2 as hemaserve_dot_v1_dot_cells__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dhemaserve/v1/classifier.proto\x12\x0chemaserve.v1\x1a\x17google/rpc/status.proto\x1a\x18hemaserve/v1/cells.proto\"c\n\x0f\x43lassifyRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12+\n\x05\x63\x65lls\x18\x02 \x03(\x0b\x32\x1c.hemaserve.v1.CellToClassify\x12\x14\n\x0csite_profile\x18\x03 \x01(\t\"i\n\x0e\x43\x65llToClassify\x12\x15\n\x08\x66ield_id\x18\x01 \x01(\tB\x03\x80\x01\x01\x12 \n\x04\x63rop\x18\x02 \x01(\x0b\x32\x12.hemaserve.v1.Crop\x12\x1e\n\x03\x62ox\x18\x03 \x01(\x0b\x32\x11.hemaserve.v1.Box\"m\n\x10\x43lassifyResponse\x12+\n\x05\x63\x65lls\x18\x01 \x03(\x0b\x32\x1c.hemaserve.v1.ClassifiedCell\x12,\n\nprovenance\x18\x02 \x01(\x0b\x32\x18.hemaserve.v1.Provenance\"\xc5\x01\n\x0e\x43lassifiedCell\x12\x15\n\x08\x66ield_id\x18\x01 \x01(\tB\x03\x80\x01\x01\x12\x14\n\x07\x63\x65ll_id\x18\x02 \x01(\tB\x03\x80\x01\x01\x12\x1e\n\x03\x62ox\x18\x03 \x01(\x0b\x32\x11.hemaserve.v1.Box\x12\x36\n\x0e\x63lassification\x18\x04 \x01(\x0b\x32\x1c.hemaserve.v1.ClassificationH\x00\x12#\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome\"\x87\x01\n\x0e\x45xplainRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12*\n\x04\x63\x65ll\x18\x02 \x01(\x0b\x32\x1c.hemaserve.v1.CellToClassify\x12$\n\x04type\x18\x03 \x01(\x0e\x32\x16.hemaserve.v1.CellType\x12\x14\n\x0csite_profile\x18\x04 \x01(\t\"\xa5\x01\n\x0f\x45xplainResponse\x12\x34\n\x0e\x63lassification\x18\x01 \x01(\x0b\x32\x1c.hemaserve.v1.Classification\x12.\n\x0b\x65xplanation\x18\x02 \x01(\x0b\x32\x19.hemaserve.v1.Explanation\x12,\n\nprovenance\x18\x03 \x01(\x0b\x32\x18.hemaserve.v1.Provenance\"A\n\x12ScreenCellsRequest\x12+\n\x05\x63\x65lls\x18\x01 \x03(\x0b\x32\x1c.hemaserve.v1.CellToClassify\"n\n\x13ScreenCellsResponse\x12)\n\x05\x63\x65lls\x18\x01 \x03(\x0b\x32\x1a.hemaserve.v1.ScreenedCell\x12,\n\x05model\x18\x02 \x01(\x0b\x32\x1d.hemaserve.v1.ModelProvenance\"\x84\x01\n\x0cScreenedCell\x12\x14\n\x07\x63\x65ll_id\x18\x01 \x01(\tB\x03\x80\x01\x01\x12.\n\x07\x66inding\x18\x02 \x01(\x0b\x32\x1b.hemaserve.v1.ScreenFindingH\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome\"(\n\x12ScreenFieldRequest\x12\x12\n\x05image\x18\x01 \x01(\x0c\x42\x03\x80\x01\x01\"q\n\x13ScreenFieldResponse\x12,\n\x07\x66inding\x18\x01 \x01(\x0b\x32\x1b.hemaserve.v1.ScreenFinding\x12,\n\x05model\x18\x02 \x01(\x0b\x32\x1d.hemaserve.v1.ModelProvenance\"#\n!ListClassifierSiteProfilesRequest\"V\n\"ListClassifierSiteProfilesResponse\x12\x30\n\rsite_profiles\x18\x01 \x03(\x0b\x32\x19.hemaserve.v1.SiteProfile\"\x18\n\x16ListClassifiersRequest\">\n\x17ListClassifiersResponse\x12#\n\x06models\x18\x01 \x03(\x0b\x32\x13.hemaserve.v1.Model2\xb7\x04\n\x11\x43lassifierService\x12M\n\x08\x43lassify\x12\x1d.hemaserve.v1.ClassifyRequest\x1a\x1e.hemaserve.v1.ClassifyResponse(\x01\x30\x01\x12\x46\n\x07\x45xplain\x12\x1c.hemaserve.v1.ExplainRequest\x1a\x1d.hemaserve.v1.ExplainResponse\x12V\n\x0bScreenCells\x12 .hemaserve.v1.ScreenCellsRequest\x1a!.hemaserve.v1.ScreenCellsResponse(\x01\x30\x01\x12R\n\x0bScreenField\x12 .hemaserve.v1.ScreenFieldRequest\x1a!.hemaserve.v1.ScreenFieldResponse\x12^\n\x0fListClassifiers\x12$.hemaserve.v1.ListClassifiersRequest\x1a%.hemaserve.v1.ListClassifiersResponse\x12\x7f\n\x1aListClassifierSiteProfiles\x12/.hemaserve.v1.ListClassifierSiteProfilesRequest\x1a\x30.hemaserve.v1.ListClassifierSiteProfilesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dhemaserve/v1/classifier.proto\x12\x0chemaserve.v1\x1a\x17google/rpc/status.proto\x1a\x18hemaserve/v1/cells.proto\"y\n\x0f\x43lassifyRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12+\n\x05\x63\x65lls\x18\x02 \x03(\x0b\x32\x1c.hemaserve.v1.CellToClassify\x12\x14\n\x0csite_profile\x18\x03 \x01(\t\x12\x14\n\x0cshadow_model\x18\x04 \x01(\t\"i\n\x0e\x43\x65llToClassify\x12\x15\n\x08\x66ield_id\x18\x01 \x01(\tB\x03\x80\x01\x01\x12 \n\x04\x63rop\x18\x02 \x01(\x0b\x32\x12.hemaserve.v1.Crop\x12\x1e\n\x03\x62ox\x18\x03 \x01(\x0b\x32\x11.hemaserve.v1.Box\"m\n\x10\x43lassifyResponse\x12+\n\x05\x63\x65lls\x18\x01 \x03(\x0b\x32\x1c.hemaserve.v1.ClassifiedCell\x12,\n\nprovenance\x18\x02 \x01(\x0b\x32\x18.hemaserve.v1.Provenance\"\xc5\x01\n\x0e\x43lassifiedCell\x12\x15\n\x08\x66ield_id\x18\x01 \x01(\tB\x03\x80\x01\x01\x12\x14\n\x07\x63\x65ll_id\x18\x02 \x01(\tB\x03\x80\x01\x01\x12\x1e\n\x03\x62ox\x18\x03 \x01(\x0b\x32\x11.hemaserve.v1.Box\x12\x36\n\x0e\x63lassification\x18\x04 \x01(\x0b\x32\x1c.hemaserve.v1.ClassificationH\x00\x12#\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome\"\x87\x01\n\x0e\x45xplainRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12*\n\x04\x63\x65ll\x18\x02 \x01(\x0b\x32\x1c.hemaserve.v1.CellToClassify\x12$\n\x04type\x18\x03 \x01(\x0e\x32\x16.hemaserve.v1.CellType\x12\x14\n\x0csite_profile\x18\x04 \x01(\t\"\xa5\x01\n\x0f\x45xplainResponse\x12\x34\n\x0e\x63lassification\x18\x01 \x01(\x0b\x32\x1c.hemaserve.v1.Classification\x12.\n\x0b\x65xplanation\x18\x02 \x01(\x0b\x32\x19.hemaserve.v1.Explanation\x12,\n\nprovenance\x18\x03 \x01(\x0b\x32\x18.hemaserve.v1.Provenance\"A\n\x12ScreenCellsRequest\x12+\n\x05\x63\x65lls\x18\x01 \x03(\x0b\x32\x1c.hemaserve.v1.CellToClassify\"n\n\x13ScreenCellsResponse\x12)\n\x05\x63\x65lls\x18\x01 \x03(\x0b\x32\x1a.hemaserve.v1.ScreenedCell\x12,\n\x05model\x18\x02 \x01(\x0b\x32\x1d.hemaserve.v1.ModelProvenance\"\x84\x01\n\x0cScreenedCell\x12\x14\n\x07\x63\x65ll_id\x18\x01 \x01(\tB\x03\x80\x01\x01\x12.\n\x07\x66inding\x18\x02 \x01(\x0b\x32\x1b.hemaserve.v1.ScreenFindingH\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome\"(\n\x12ScreenFieldRequest\x12\x12\n\x05image\x18\x01 \x01(\x0c\x42\x03\x80\x01\x01\"q\n\x13ScreenFieldResponse\x12,\n\x07\x66inding\x18\x01 \x01(\x0b\x32\x1b.hemaserve.v1.ScreenFinding\x12,\n\x05model\x18\x02 \x01(\x0b\x32\x1d.hemaserve.v1.ModelProvenance\"#\n!ListClassifierSiteProfilesRequest\"V\n\"ListClassifierSiteProfilesResponse\x12\x30\n\rsite_profiles\x18\x01 \x03(\x0b\x32\x19.hemaserve.v1.SiteProfile\"\x18\n\x16ListClassifiersRequest\">\n\x17ListClassifiersResponse\x12#\n\x06models\x18\x01 \x03(\x0b\x32\x13.hemaserve.v1.Model2\xb7\x04\n\x11\x43lassifierService\x12M\n\x08\x43lassify\x12\x1d.hemaserve.v1.ClassifyRequest\x1a\x1e.hemaserve.v1.ClassifyResponse(\x01\x30\x01\x12\x46\n\x07\x45xplain\x12\x1c.hemaserve.v1.ExplainRequest\x1a\x1d.hemaserve.v1.ExplainResponse\x12V\n\x0bScreenCells\x12 .hemaserve.v1.ScreenCellsRequest\x1a!.hemaserve.v1.ScreenCellsResponse(\x01\x30\x01\x12R\n\x0bScreenField\x12 .hemaserve.v1.ScreenFieldRequest\x1a!.hemaserve.v1.ScreenFieldResponse\x12^\n\x0fListClassifiers\x12$.hemaserve.v1.ListClassifiersRequest\x1a%.hemaserve.v1.ListClassifiersResponse\x12\x7f\n\x1aListClassifierSiteProfiles\x12/.hemaserve.v1.ListClassifierSiteProfilesRequest\x1a\x30.hemaserve.v1.ListClassifierSiteProfilesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,35 +44,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SCREENFIELDREQUEST'].fields_by_name['image']._loaded_options = None
   _globals['_SCREENFIELDREQUEST'].fields_by_name['image']._serialized_options = b'\200\001\001'
   _globals['_CLASSIFYREQUEST']._serialized_start=98
-  _globals['_CLASSIFYREQUEST']._serialized_end=197
-  _globals['_CELLTOCLASSIFY']._serialized_start=199
-  _globals['_CELLTOCLASSIFY']._serialized_end=304
-  _globals['_CLASSIFYRESPONSE']._serialized_start=306
-  _globals['_CLASSIFYRESPONSE']._serialized_end=415
-  _globals['_CLASSIFIEDCELL']._serialized_start=418
-  _globals['_CLASSIFIEDCELL']._serialized_end=615
-  _globals['_EXPLAINREQUEST']._serialized_start=618
-  _globals['_EXPLAINREQUEST']._serialized_end=753
-  _globals['_EXPLAINRESPONSE']._serialized_start=756
-  _globals['_EXPLAINRESPONSE']._serialized_end=921
-  _globals['_SCREENCELLSREQUEST']._serialized_start=923
-  _globals['_SCREENCELLSREQUEST']._serialized_end=988
-  _globals['_SCREENCELLSRESPONSE']._serialized_start=990
-  _globals['_SCREENCELLSRESPONSE']._serialized_end=1100
-  _globals['_SCREENEDCELL']._serialized_start=1103
-  _globals['_SCREENEDCELL']._serialized_end=1235
-  _globals['_SCREENFIELDREQUEST']._serialized_start=1237
-  _globals['_SCREENFIELDREQUEST']._serialized_end=1277
-  _globals['_SCREENFIELDRESPONSE']._serialized_start=1279
-  _globals['_SCREENFIELDRESPONSE']._serialized_end=1392
-  _globals['_LISTCLASSIFIERSITEPROFILESREQUEST']._serialized_start=1394
-  _globals['_LISTCLASSIFIERSITEPROFILESREQUEST']._serialized_end=1429
-  _globals['_LISTCLASSIFIERSITEPROFILESRESPONSE']._serialized_start=1431
-  _globals['_LISTCLASSIFIERSITEPROFILESRESPONSE']._serialized_end=1517
-  _globals['_LISTCLASSIFIERSREQUEST']._serialized_start=1519
-  _globals['_LISTCLASSIFIERSREQUEST']._serialized_end=1543
-  _globals['_LISTCLASSIFIERSRESPONSE']._serialized_start=1545
-  _globals['_LISTCLASSIFIERSRESPONSE']._serialized_end=1607
-  _globals['_CLASSIFIERSERVICE']._serialized_start=1610
-  _globals['_CLASSIFIERSERVICE']._serialized_end=2177
+  _globals['_CLASSIFYREQUEST']._serialized_end=219
+  _globals['_CELLTOCLASSIFY']._serialized_start=221
+  _globals['_CELLTOCLASSIFY']._serialized_end=326
+  _globals['_CLASSIFYRESPONSE']._serialized_start=328
+  _globals['_CLASSIFYRESPONSE']._serialized_end=437
+  _globals['_CLASSIFIEDCELL']._serialized_start=440
+  _globals['_CLASSIFIEDCELL']._serialized_end=637
+  _globals['_EXPLAINREQUEST']._serialized_start=640
+  _globals['_EXPLAINREQUEST']._serialized_end=775
+  _globals['_EXPLAINRESPONSE']._serialized_start=778
+  _globals['_EXPLAINRESPONSE']._serialized_end=943
+  _globals['_SCREENCELLSREQUEST']._serialized_start=945
+  _globals['_SCREENCELLSREQUEST']._serialized_end=1010
+  _globals['_SCREENCELLSRESPONSE']._serialized_start=1012
+  _globals['_SCREENCELLSRESPONSE']._serialized_end=1122
+  _globals['_SCREENEDCELL']._serialized_start=1125
+  _globals['_SCREENEDCELL']._serialized_end=1257
+  _globals['_SCREENFIELDREQUEST']._serialized_start=1259
+  _globals['_SCREENFIELDREQUEST']._serialized_end=1299
+  _globals['_SCREENFIELDRESPONSE']._serialized_start=1301
+  _globals['_SCREENFIELDRESPONSE']._serialized_end=1414
+  _globals['_LISTCLASSIFIERSITEPROFILESREQUEST']._serialized_start=1416
+  _globals['_LISTCLASSIFIERSITEPROFILESREQUEST']._serialized_end=1451
+  _globals['_LISTCLASSIFIERSITEPROFILESRESPONSE']._serialized_start=1453
+  _globals['_LISTCLASSIFIERSITEPROFILESRESPONSE']._serialized_end=1539
+  _globals['_LISTCLASSIFIERSREQUEST']._serialized_start=1541
+  _globals['_LISTCLASSIFIERSREQUEST']._serialized_end=1565
+  _globals['_LISTCLASSIFIERSRESPONSE']._serialized_start=1567
+  _globals['_LISTCLASSIFIERSRESPONSE']._serialized_end=1629
+  _globals['_CLASSIFIERSERVICE']._serialized_start=1632
+  _globals['_CLASSIFIERSERVICE']._serialized_end=2199
 # @@protoc_insertion_point(module_scope)

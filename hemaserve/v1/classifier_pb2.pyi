@@ -29,10 +29,15 @@ class ClassifyRequest(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     CELLS_FIELD_NUMBER: _builtins.int
     SITE_PROFILE_FIELD_NUMBER: _builtins.int
+    SHADOW_MODEL_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Model to use; default: the service's default. May differ from request to request."""
     site_profile: _builtins.str
     """Name of the site profile that corrects the crops' colours; default: none."""
+    shadow_model: _builtins.str
+    """Model to ask too, when there is nothing else to do: its answers are compared, in metrics, and never returned;
+    default: none.
+    """
     @_builtins.property
     def cells(self) -> _containers.RepeatedCompositeFieldContainer[Global___CellToClassify]:
         """Crops to name."""
@@ -43,10 +48,11 @@ class ClassifyRequest(_message.Message):
         model: _builtins.str = ...,
         cells: _abc.Iterable[Global___CellToClassify] | None = ...,
         site_profile: _builtins.str = ...,
+        shadow_model: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cells", b"cells", "model", b"model", "site_profile", b"site_profile"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cells", b"cells", "model", b"model", "shadow_model", b"shadow_model", "site_profile", b"site_profile"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

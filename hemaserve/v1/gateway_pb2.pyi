@@ -531,6 +531,7 @@ class FieldTally(_message.Message):
     IMAGE_SHA256_FIELD_NUMBER: _builtins.int
     DEGRADED_FIELD_NUMBER: _builtins.int
     SCREEN_FIELD_NUMBER: _builtins.int
+    CLASSIFIER_FIELD_NUMBER: _builtins.int
     field_id: _builtins.str
     """The field."""
     sequence: _builtins.int
@@ -541,6 +542,8 @@ class FieldTally(_message.Message):
     """SHA-256 of the image file, in lower-case hexadecimal; empty when unknown."""
     degraded: _builtins.bool
     """Whether any of its answers was degraded."""
+    classifier: _builtins.str
+    """Name of the model that named its cells, empty when there were none: a smear that is resumed goes on with it."""
     @_builtins.property
     def cells(self) -> _containers.RepeatedCompositeFieldContainer[Global___TalliedCell]:
         """Its white cells, one entry each, best detection first."""
@@ -559,10 +562,11 @@ class FieldTally(_message.Message):
         image_sha256: _builtins.str = ...,
         degraded: _builtins.bool = ...,
         screen: Global___FieldScreenTally | None = ...,
+        classifier: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["screen", b"screen"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cells", b"cells", "degraded", b"degraded", "failed", b"failed", "field_id", b"field_id", "image_sha256", b"image_sha256", "screen", b"screen", "sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cells", b"cells", "classifier", b"classifier", "degraded", b"degraded", "failed", b"failed", "field_id", b"field_id", "image_sha256", b"image_sha256", "screen", b"screen", "sequence", b"sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

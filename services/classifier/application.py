@@ -9,10 +9,13 @@ from services.classifier.catalogue import ModelCatalogue
 from services.classifier.classifier import Classifier
 from services.classifier.crops import CropLimits, CropReader
 from services.classifier.ensemble import Networks
+from services.classifier.metrics import ClassifierMetrics
 from services.classifier.profiles import SiteProfiles
 from services.classifier.screening import Screening
 from services.classifier.servicer import ClassifierServicer
 from services.classifier.settings import ClassifierSettings
+from services.classifier.shadow import Shadow
+from services.classifier.shadow_metrics import ShadowMetrics
 from services.runtime.admission import Admission, Capacity
 from services.runtime.admission_metrics import AdmissionMetrics
 from services.runtime.decoders import Decoders
@@ -21,6 +24,7 @@ from services.runtime.process import Service
 from services.runtime.workers import Workers
 from services.triton.client import TritonClient
 from services.triton.loading import LoadPolicy
+from services.triton.metrics import ModelMetrics
 from services.triton.pace import PaceLimits, TritonPace
 
 
@@ -33,14 +37,18 @@ class ClassifierApplication:
         self._own_decoders = decoders is None
         self._decoders = decoders or Decoders(settings.decoders)
         self._triton = triton
+        admission = AdmissionMetrics()
+        self.metrics = admission.registry
+        self._decoders.tell(self.metrics)
         self._catalogue = ModelCatalogue(
-            triton, default=settings.default_model, default_members=settings.default_members
+            triton,
+            default=settings.default_model,
+            default_members=settings.default_members,
+            metrics=ModelMetrics(self.metrics),
         )
         limits = CropLimits(settings.min_crop_side_px, settings.max_crop_side_px)
         reader = CropReader(self._decoders, limits)
         # One bound for all who work on crops: it is their pixels' memory that it is about.
-        admission = AdmissionMetrics()
-        self.metrics = admission.registry
         crops = Capacity(
             "crops", settings.crops_at_once, settings.crops_waiting, kept_for_stat=settings.crops_at_once // 4
         )
@@ -49,7 +57,11 @@ class ClassifierApplication:
         pace = TritonPace(triton, PaceLimits(settings.max_batch_ms, settings.batches_at_once), admission)
         networks = Networks(pace, self._catalogue)
         profiles = SiteProfiles(settings.site_profiles)
-        classifier = Classifier(self._catalogue, networks, reader, profiles, capacity)
+        metrics = ClassifierMetrics(self.metrics)
+        self._shadow = Shadow(self._catalogue, networks, ShadowMetrics(self.metrics))
+        classifier = Classifier(
+            self._catalogue, networks, reader, profiles, capacity, metrics=metrics, shadow=self._shadow
+        )
         self._workers = Workers(settings.workers)
         screening = Screening(
             triton,
@@ -63,7 +75,9 @@ class ClassifierApplication:
             reader=reader,
             capacity=capacity,
         )
-        self._servicer = ClassifierServicer(settings, self._catalogue, classifier, profiles, screening)
+        self._servicer = ClassifierServicer(
+            settings, self._catalogue, classifier, profiles, screening, metrics
+        )
 
     @property
     def service_names(self) -> Sequence[str]:
@@ -84,6 +98,7 @@ class ClassifierApplication:
 
     async def close(self) -> None:
         """End the threads and close the channel to Triton."""
+        await self._shadow.close()
         self._workers.close()
         if self._own_decoders:
             await self._decoders.close()
@@ -95,7 +110,8 @@ async def open_application(
 ) -> ClassifierApplication:
     """The application on the Triton that the settings name; Triton need not be there yet."""
     loads = LoadPolicy(settings.load_on_request, settings.stack_profile)
-    return ClassifierApplication(settings, TritonClient(settings.triton_address, loads), decoders)
+    triton = TritonClient(settings.triton_address, loads, tls=settings.triton_tls)
+    return ClassifierApplication(settings, triton, decoders)
 
 
 def service(settings: ClassifierSettings, decoders: Decoders | None = None) -> Service:

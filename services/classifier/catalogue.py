@@ -22,10 +22,15 @@ from services.classifier.models import (
 from services.classifier.parameters import UnusableModelError
 from services.triton.client import TritonClient
 from services.triton.descriptions import ModelDescription
+from services.triton.metrics import ModelMetrics
 
 _log = structlog.get_logger(__name__)
 
 _Parsed = TypeVar("_Parsed")
+
+_STEP_SUFFIX: Final = "vote"
+"""What the names of ensembles' last steps end in, which no request can name: of what is not loaded, the name is all
+there is to tell them by."""
 
 LOOK_AGAIN_S: Final = 2.0
 """Least time between two looks at Triton for names that it did not know, so that wrong names cost it little."""
@@ -49,6 +54,7 @@ class ModelCatalogue:
         default: name of the model for requests that name none.
         default_members: the members of the default model, for when Triton cannot load it, and with it loses what it
             knows of it; empty when the default model is a single network.
+        metrics: where the models' versions are shown.
         clock: monotonic time in seconds.
     """
 
@@ -58,11 +64,13 @@ class ModelCatalogue:
         *,
         default: str,
         default_members: Sequence[str] = (),
+        metrics: ModelMetrics | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._triton = triton
         self._default = default
         self._default_members = tuple(default_members)
+        self._metrics = metrics or ModelMetrics()
         self._clock = clock
         self._models: Mapping[str, ClassificationModel] = {}
         self._votes: Sequence[Votes] = ()
@@ -131,6 +139,10 @@ class ModelCatalogue:
         networks = self.members(model) if model.members else [model]
         return all(network.evidence_grid is not None for network in networks)
 
+    async def on_request(self) -> list[str]:
+        """Names of those models that are not loaded, and will be when a request names them; of any task."""
+        return [name for name in await self._triton.loadable() if not name.endswith(_STEP_SUFFIX)]
+
     async def listed(self) -> list[ListedModel]:
         """All models by name, with their readiness asked for anew."""
         async with self._lock:
@@ -154,6 +166,7 @@ class ModelCatalogue:
         self._models = {name: model for name, model in models.items() if _is_whole(model, models)}
         self._votes = _parsed(descriptions, is_vote, parse_vote)
         self._looked_at = looked_at
+        self._metrics.seen((model.name, model.version, model.sha256) for model in self._models.values())
 
     async def _describe(self, name: str) -> ModelDescription | None:
         try:

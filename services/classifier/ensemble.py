@@ -13,7 +13,7 @@ from hemaserve.geometry import FloatArray
 from hemaserve.voting import disagreement, vote
 from services.classifier.catalogue import ModelCatalogue, strictest
 from services.classifier.crops import CropBatch
-from services.classifier.decision import Thresholds, primary_tree
+from services.classifier.decision import Decision, Thresholds, decide, primary_tree
 from services.classifier.inference import ask
 from services.classifier.models import ClassificationModel, Vote
 from services.runtime.remote import Deadline
@@ -54,6 +54,16 @@ class Answer:
     ood_scores: FloatArray | None
     disagreements: FloatArray | None = None
     evidence: Mapping[str, FloatArray] = field(default_factory=dict)
+
+    def decisions(self) -> list[Decision]:
+        """What is said about each crop that the networks were asked about."""
+        return decide(
+            self.probabilities,
+            self.model.leaf_types,
+            self.thresholds,
+            ood_scores=self.ood_scores,
+            disagreements=self.disagreements,
+        )
 
 
 class Networks:

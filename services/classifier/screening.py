@@ -28,6 +28,7 @@ from services.classifier.screening_models import (
 from services.runtime.admission import Admission
 from services.runtime.fields import FieldGate
 from services.runtime.remote import Deadline
+from services.runtime.stages import stage
 from services.runtime.workers import Workers
 from services.triton.client import TritonClient
 from services.triton.pace import TritonPace
@@ -207,8 +208,10 @@ class Screening:
         deadline = Deadline(timeout_s)
         model = await self._fields.model()
         async with self._gate.opened(image, deadline) as field:
-            square = await self._workers.run(field_input, field.image, model.input_px)
-        (finding,) = await self._fields.findings(model, square[None], timeout_s=deadline.remaining_s())
+            with stage("read"):
+                square = await self._workers.run(field_input, field.image, model.input_px)
+        with stage("infer"):
+            (finding,) = await self._fields.findings(model, square[None], timeout_s=deadline.remaining_s())
         return ScreenedField(model, finding)
 
     async def cells(self, crops: list[EncodedCrop], *, timeout_s: float) -> ScreenedCrops:
@@ -225,9 +228,11 @@ class Screening:
         model = await self._cells.model()
         count = len(crops)
         async with self._capacity.admitted(count, deadline=deadline):
-            batch, errors = await self._reader.read(crops, size=model.input_px)
-            crops.clear()
-            found = iter(await self._cells.findings(model, batch, timeout_s=deadline.remaining_s()))
+            with stage("read"):
+                batch, errors = await self._reader.read(crops, size=model.input_px)
+                crops.clear()
+            with stage("infer"):
+                found = iter(await self._cells.findings(model, batch, timeout_s=deadline.remaining_s()))
         outcomes = [errors[index] if index in errors else next(found) for index in range(count)]
         return ScreenedCrops(model, outcomes)
 

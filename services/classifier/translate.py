@@ -50,12 +50,14 @@ class Request:
         site_profile: name of the site profile; empty for none.
         cells: an answer for each cell that has its ids and its box, and no outcome yet.
         crops: the crop of each cell. Whoever reads them empties the list, so that their pixels can go.
+        shadow_model: name of the model whose answers are compared, and not returned; empty for none.
     """
 
     model: str
     site_profile: str
     cells: list[classifier_pb2.ClassifiedCell]
     crops: list[EncodedCrop]
+    shadow_model: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +85,10 @@ def request_from_proto(request: classifier_pb2.ClassifyRequest, *, max_cells: in
     """
     check_text(request.model, field="model")
     check_text(request.site_profile, field="site_profile")
+    check_text(request.shadow_model, field="shadow_model")
     crops = crops_from_proto(request, max_cells=max_cells)
     cells = [_answer_to(cell) for cell in request.cells]
-    return Request(request.model, request.site_profile, cells, crops)
+    return Request(request.model, request.site_profile, cells, crops, request.shadow_model)
 
 
 def crops_from_proto(
@@ -267,6 +270,11 @@ def model_to_proto(listed: ListedModel) -> cells_pb2.Model:
         licence=model.licence,
         explainable=listed.explainable,
     )
+
+
+def unloaded_model_to_proto(name: str) -> cells_pb2.Model:
+    """A model of which only the name is known yet."""
+    return cells_pb2.Model(name=name, on_request=True)
 
 
 def _types_to_proto(types: Sequence[CellType]) -> list[cells_pb2.CellType.ValueType]:

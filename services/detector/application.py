@@ -8,6 +8,7 @@ import grpc.aio
 from hemaserve.errors import Unavailable
 from hemaserve.v1 import detector_pb2, detector_pb2_grpc
 from services.detector.detection import Detector
+from services.detector.metrics import DetectorMetrics
 from services.detector.models import ModelCatalog
 from services.detector.network import Network
 from services.detector.servicer import DetectorServicer
@@ -20,6 +21,7 @@ from services.runtime.process import Service
 from services.runtime.workers import Workers
 from services.triton.client import TritonClient
 from services.triton.loading import LoadPolicy
+from services.triton.metrics import ModelMetrics
 from services.triton.pace import PaceLimits, TritonPace
 
 SERVICE_NAME: Final = detector_pb2.DESCRIPTOR.services_by_name["DetectorService"].full_name
@@ -32,14 +34,20 @@ class DetectorApplication:
         self._own_decoders = decoders is None
         self._decoders = decoders or Decoders(settings.decoders)
         self._triton = TritonClient(
-            settings.triton_address, LoadPolicy(settings.load_on_request, settings.stack_profile)
+            settings.triton_address,
+            LoadPolicy(settings.load_on_request, settings.stack_profile),
+            tls=settings.triton_tls,
         )
         self._workers = Workers(settings.workers)
-        self._catalog = ModelCatalog(
-            self._triton, default=settings.default_model, refresh_s=settings.models_refresh_s
-        )
         admission = AdmissionMetrics()
         self.metrics = admission.registry
+        self._decoders.tell(self.metrics)
+        self._catalog = ModelCatalog(
+            self._triton,
+            default=settings.default_model,
+            refresh_s=settings.models_refresh_s,
+            metrics=ModelMetrics(self.metrics),
+        )
         fields = Capacity("fields", settings.fields_at_once, settings.fields_waiting, kept_for_stat=1)
         gate = FieldGate(self._decoders, self._workers, settings.image_limits, Admission(fields, admission))
         pace = TritonPace(
@@ -47,7 +55,9 @@ class DetectorApplication:
         )
         network = Network(pace, self._workers, batches_in_flight=settings.batches_in_flight)
         self._servicer = DetectorServicer(
-            Detector(self._catalog, gate, network, self._workers, settings.tiling),
+            Detector(
+                self._catalog, gate, network, self._workers, settings.tiling, DetectorMetrics(self.metrics)
+            ),
             self._catalog,
             default_timeout_s=settings.default_timeout_s,
             chunk_bytes=settings.chunk_bytes,

@@ -10,6 +10,8 @@ import numpy as np
 from hemaserve.cells import Kind
 from hemaserve.geometry import Box, Tile
 from services.detector.crops import CropOrder, make_crop
+from services.detector.field_quality import field_quality
+from services.detector.metrics import DetectorMetrics
 from services.detector.models import DetectionModel, ModelCatalog
 from services.detector.network import Network
 from services.detector.predictions import Candidates
@@ -17,6 +19,9 @@ from services.detector.scale import CLOSE_ENOUGH, probes, side_from_all, side_fr
 from services.detector.tiling import TilingPolicy, fits_one_piece, merge, plan
 from services.runtime.fields import Field, FieldGate
 from services.runtime.remote import Deadline
+from services.runtime.span_signals import LOOK
+from services.runtime.stages import stage
+from services.runtime.tracing import Within
 from services.runtime.workers import Workers
 
 DETECTION_BYTES = 96
@@ -88,16 +93,24 @@ class Detector:
         network: shows them to a model.
         workers: threads that cut crops.
         tiling: how large fields are divided.
+        metrics: where the figures of fields go.
     """
 
     def __init__(
-        self, catalog: ModelCatalog, gate: FieldGate, network: Network, workers: Workers, tiling: TilingPolicy
+        self,
+        catalog: ModelCatalog,
+        gate: FieldGate,
+        network: Network,
+        workers: Workers,
+        tiling: TilingPolicy,
+        metrics: DetectorMetrics | None = None,
     ) -> None:
         self._catalog = catalog
         self._gate = gate
         self._network = network
         self._workers = workers
         self._tiling = tiling
+        self._metrics = metrics or DetectorMetrics()
 
     @asynccontextmanager
     async def detect(
@@ -114,14 +127,21 @@ class Detector:
         thresholds = _thresholds(model, order)
         async with self._gate.opened(data, deadline) as field:
             view = _View(field, model, self._network, thresholds, deadline)
-            side = await self._tile_side(view, order.um_per_px)
-            pieces = plan(field.width, field.height, side, self._tiling)
-            seen = await view.look([piece.tile for piece in pieces], thresholds)
-            found = await self._workers.run(
-                merge, pieces, seen, field.width, field.height, nms_iou=model.nms_iou
-            )
-            detections = named(found, model.kinds)
+            with Within(LOOK):
+                side = await self._tile_side(view, order.um_per_px)
+                pieces = plan(field.width, field.height, side, self._tiling)
+                seen = await view.look([piece.tile for piece in pieces], thresholds)
+            with stage("nms"):
+                found = await self._workers.run(
+                    merge, pieces, seen, field.width, field.height, nms_iou=model.nms_iou
+                )
+                detections = named(found, model.kinds)
             yield DetectedField(field, model, view.pieces, thresholds, detections)
+            with stage("measure"):
+                self._metrics.field_done(
+                    await self._workers.run(field_quality, field.image),
+                    Counter(detection.kind for detection in detections),
+                )
 
     async def _tile_side(self, view: "_View", um_per_px: float | None) -> int:
         """Side of the smallest tiles for this field in pixels."""
@@ -151,7 +171,9 @@ class Detector:
         Each chunk is cut when it is asked for, so that a slow reader does not fill this service's memory.
         """
         for chunk in _chunks(found.detections, order, chunk_bytes):
-            yield await self._workers.run(_cut_all, found.field, chunk, order)
+            with stage("crops"):
+                cut = await self._workers.run(_cut_all, found.field, chunk, order)
+            yield cut
 
 
 class _View:

@@ -14,6 +14,7 @@ from hemaserve.errors import FailedPrecondition, NotFound
 from hemaserve.imaging import PREPROCESSING_VERSION
 from services.triton.client import TritonClient
 from services.triton.descriptions import ModelDescription
+from services.triton.metrics import ModelMetrics
 
 _log = structlog.get_logger(__name__)
 
@@ -106,10 +107,14 @@ class ModelCatalog:
         triton: where to ask.
         default: the model for requests that name none.
         refresh_s: how long an answer is believed, in seconds.
+        metrics: where their versions are shown.
     """
 
-    def __init__(self, triton: TritonClient, *, default: str, refresh_s: float) -> None:
+    def __init__(
+        self, triton: TritonClient, *, default: str, refresh_s: float, metrics: ModelMetrics | None = None
+    ) -> None:
         self._triton = triton
+        self._metrics = metrics or ModelMetrics()
         self._refresh_s = refresh_s
         self._known: dict[str, tuple[float, DetectionModel]] = {}
         self.default = default
@@ -162,6 +167,7 @@ class ModelCatalog:
                 reason="MODEL_UNUSABLE",
             ) from error
         self._known[model.name] = (time.monotonic(), model)
+        self._metrics.seen([(model.name, model.version, model.sha256)])
         return model
 
     async def _not_found(self, name: str) -> NotFound:

@@ -12,6 +12,7 @@ from hemaserve.imaging import Letterbox, RgbImage, letterbox
 from services.detector.models import INPUT, OUTPUT, DetectionModel
 from services.detector.predictions import Candidates, read_predictions
 from services.runtime.remote import Deadline
+from services.runtime.stages import stage
 from services.runtime.workers import Workers
 from services.triton.pace import TritonPace
 
@@ -73,15 +74,18 @@ class Network:
         thresholds: Mapping[Kind, float],
         deadline: Deadline,
     ) -> list[Candidates]:
-        squares, ways_back = await self._workers.run(_squares, image, pieces, model.input_px)
+        with stage("tile"):
+            squares, ways_back = await self._workers.run(_squares, image, pieces, model.input_px)
         try:
-            answer = await self._triton.infer(
-                model.name, {INPUT: squares}, [OUTPUT], timeout_s=deadline.remaining_s()
-            )
+            with stage("infer"):
+                answer = await self._triton.infer(
+                    model.name, {INPUT: squares}, [OUTPUT], timeout_s=deadline.remaining_s()
+                )
         except NotFound:
             # It was there a moment ago, so this is no mistake of the caller's.
             raise Unavailable(f"detection model {model.name} is not loaded at the moment") from None
-        return await self._workers.run(_read, answer[OUTPUT], pieces, ways_back, model, thresholds)
+        with stage("nms"):
+            return await self._workers.run(_read, answer[OUTPUT], pieces, ways_back, model, thresholds)
 
 
 def _batches(count: int, size: int) -> Iterator[range]:

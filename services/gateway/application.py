@@ -18,8 +18,11 @@ from services.gateway.classify_cells import CellNaming
 from services.gateway.detector import DetectorClient
 from services.gateway.explain_cell import CellExplaining
 from services.gateway.located_cells import CellCutter
+from services.gateway.metrics import GatewayMetrics
+from services.gateway.model_versions import ModelVersions
 from services.gateway.models import ModelDirectory
 from services.gateway.pipeline import FieldPipeline
+from services.gateway.rollout_metrics import RolloutMetrics
 from services.gateway.servicer import SmearServicer
 from services.gateway.settings import GatewaySettings
 from services.runtime.admission import Admission, Capacity
@@ -44,7 +47,11 @@ class GatewayApplication:
     """What the gateway brings to its server."""
 
     def __init__(self, settings: GatewaySettings, decoders: Decoders | None = None) -> None:
-        """Needs a running event loop. Connects when the first call is made."""
+        """Needs a running event loop. Connects when the first call is made.
+
+        Raises:
+            OSError: the rollout file cannot be used.
+        """
         self._settings = settings
         self._access: Access | None = None
         self._to_detector = _open(settings.detector_address, settings)
@@ -62,9 +69,11 @@ class GatewayApplication:
         admission = AdmissionMetrics()
         for_stat = max(1, settings.streams_at_once // 4)
         self.metrics = admission.registry
+        self._versions = ModelVersions(settings.rollout, models, RolloutMetrics(self.metrics))
+        self._decoders.tell(self.metrics)
         fields, streams = settings.fields_at_once, settings.streams_at_once
         self.fields = Admission(
-            Capacity("fields", fields + 1, settings.fields_waiting, kept_for_stat=1, beside_stat=1), admission
+            Capacity("fields", fields + 1, settings.fields_waiting, kept_for_stat=1, beside_stat=0), admission
         )
         self.streams = Admission(
             Capacity("streams", streams + for_stat, waiting=0, kept_for_stat=for_stat), admission
@@ -76,10 +85,12 @@ class GatewayApplication:
             detector=detector,
             classifier=classifier,
             models=models,
+            versions=self._versions,
             pipeline=FieldPipeline(detector, classifier, models, _hedging(settings)),
             naming=CellNaming(classifier, models, cutter),
             explaining=CellExplaining(classifier, models, cutter),
             threads=self._threads,
+            metrics=GatewayMetrics(self.metrics),
         )
 
     @property
@@ -121,6 +132,7 @@ class GatewayApplication:
         """Close the channels, end the threads, and write the audit log to its end."""
         if self._access is not None:
             await asyncio.to_thread(self._access.close)
+        await self._versions.close()
         await self._to_detector.close()
         await self._to_classifier.close()
         self._threads.shutdown(wait=False, cancel_futures=True)

@@ -16,8 +16,10 @@ from services.runtime.caller import call_metadata
 from services.runtime.errors import from_status
 from services.runtime.remote import Deadline, remote_errors
 from services.runtime.repeating import RetryBudget
+from services.runtime.tracing import Calling
 
 _NAME = "classifier"
+_SERVICE = classifier_pb2.DESCRIPTOR.services_by_name["ClassifierService"].full_name
 
 _Response = TypeVar("_Response", classifier_pb2.ClassifyResponse, classifier_pb2.ScreenCellsResponse)
 
@@ -170,37 +172,45 @@ class ClassifierClient:
         site_profile: str,
         deadline: Deadline,
         paths: Mapping[str, str],
+        shadow_model: str = "",
     ) -> AsyncIterator[CellStream[classifier_pb2.ClassifyResponse]]:
         """Open a Classify call. On leaving the block an unfinished call is cancelled.
 
         Args:
             site_profile: name of the profile that corrects the cells' colours; empty for none.
             paths: what the caller's own request calls our request's fields, for errors.
+            shadow_model: model whose answers are compared, and not returned; empty for none.
         """
-        call = self._stub.Classify(timeout=deadline.remaining_s(), metadata=call_metadata())
 
         def request(cells: Sequence[classifier_pb2.CellToClassify]) -> classifier_pb2.ClassifyRequest:
-            return classifier_pb2.ClassifyRequest(model=model, cells=cells, site_profile=site_profile)
+            return classifier_pb2.ClassifyRequest(
+                model=model, cells=cells, site_profile=site_profile, shadow_model=shadow_model
+            )
 
-        try:
-            yield CellStream(call, request, paths, self.budget)
-        finally:
-            call.cancel()
+        with Calling(f"{_SERVICE}/Classify") as calling:
+            metadata = (*call_metadata(), *calling.metadata)
+            call = self._stub.Classify(timeout=deadline.remaining_s(), metadata=metadata)
+            try:
+                yield CellStream(call, request, paths, self.budget)
+            finally:
+                call.cancel()
 
     @asynccontextmanager
     async def screen_stream(
         self, *, deadline: Deadline
     ) -> AsyncIterator[CellStream[classifier_pb2.ScreenCellsResponse]]:
         """Open a ScreenCells call. On leaving the block an unfinished call is cancelled."""
-        call = self._stub.ScreenCells(timeout=deadline.remaining_s(), metadata=call_metadata())
 
         def request(cells: Sequence[classifier_pb2.CellToClassify]) -> classifier_pb2.ScreenCellsRequest:
             return classifier_pb2.ScreenCellsRequest(cells=cells)
 
-        try:
-            yield CellStream(call, request, {}, self.budget)
-        finally:
-            call.cancel()
+        with Calling(f"{_SERVICE}/ScreenCells") as calling:
+            metadata = (*call_metadata(), *calling.metadata)
+            call = self._stub.ScreenCells(timeout=deadline.remaining_s(), metadata=metadata)
+            try:
+                yield CellStream(call, request, {}, self.budget)
+            finally:
+                call.cancel()
 
     async def screen_field(
         self, image: bytes, *, deadline: Deadline, paths: Mapping[str, str]
@@ -214,11 +224,11 @@ class ClassifierClient:
             FailedPrecondition: the screen's network is not loaded.
             DomainError: as the classifier gave it, or because it cannot be reached in time.
         """
-        with _errors(paths):
+        with Calling(f"{_SERVICE}/ScreenField") as calling, _errors(paths):
             return await self._stub.ScreenField(
                 classifier_pb2.ScreenFieldRequest(image=image),
                 timeout=deadline.remaining_s(),
-                metadata=call_metadata(),
+                metadata=(*call_metadata(), *calling.metadata),
             )
 
     async def explain(
@@ -232,10 +242,9 @@ class ClassifierClient:
             DomainError: as the classifier gave it, or because it cannot be reached in time.
         """
         try:
-            with remote_errors(_NAME):
-                return await self._stub.Explain(
-                    request, timeout=deadline.remaining_s(), metadata=call_metadata()
-                )
+            with Calling(f"{_SERVICE}/Explain") as calling, remote_errors(_NAME):
+                metadata = (*call_metadata(), *calling.metadata)
+                return await self._stub.Explain(request, timeout=deadline.remaining_s(), metadata=metadata)
         except InvalidArgument as error:
             if error.field.startswith("cell."):
                 raise _refused_crop() from error
@@ -247,9 +256,9 @@ class ClassifierClient:
         Raises:
             NotFound: there is no such model.
         """
-        call = self._stub.Classify(iter([classifier_pb2.ClassifyRequest(model=model)]), timeout=timeout_s)
-        with remote_errors(_NAME):
-            await call.read()
+        asked = iter([classifier_pb2.ClassifyRequest(model=model)])
+        with Calling(f"{_SERVICE}/Classify") as calling, remote_errors(_NAME):
+            await self._stub.Classify(asked, timeout=timeout_s, metadata=calling.metadata).read()
 
     async def wake_screen(self, *, timeout_s: float) -> None:
         """Have the network that screens cells loaded when it is not yet. Nothing is screened.
@@ -257,22 +266,24 @@ class ClassifierClient:
         Raises:
             FailedPrecondition: there is none.
         """
-        call = self._stub.ScreenCells(iter([classifier_pb2.ScreenCellsRequest()]), timeout=timeout_s)
-        with remote_errors(_NAME):
-            await call.read()
+        asked = iter([classifier_pb2.ScreenCellsRequest()])
+        with Calling(f"{_SERVICE}/ScreenCells") as calling, remote_errors(_NAME):
+            await self._stub.ScreenCells(asked, timeout=timeout_s, metadata=calling.metadata).read()
 
     async def models(self, *, timeout_s: float) -> list[cells_pb2.Model]:
         """The classification and screening models."""
-        with remote_errors(_NAME):
+        with Calling(f"{_SERVICE}/ListClassifiers") as calling, remote_errors(_NAME):
             answer = await self._stub.ListClassifiers(
-                classifier_pb2.ListClassifiersRequest(), timeout=timeout_s
+                classifier_pb2.ListClassifiersRequest(), timeout=timeout_s, metadata=calling.metadata
             )
         return list(answer.models)
 
     async def site_profiles(self, *, timeout_s: float) -> list[cells_pb2.SiteProfile]:
         """The site profiles, by name."""
-        with remote_errors(_NAME):
+        with Calling(f"{_SERVICE}/ListClassifierSiteProfiles") as calling, remote_errors(_NAME):
             answer = await self._stub.ListClassifierSiteProfiles(
-                classifier_pb2.ListClassifierSiteProfilesRequest(), timeout=timeout_s
+                classifier_pb2.ListClassifierSiteProfilesRequest(),
+                timeout=timeout_s,
+                metadata=calling.metadata,
             )
         return list(answer.site_profiles)

@@ -12,6 +12,7 @@ from services.gateway.models import CropShape, ModelDirectory
 from services.gateway.provenance import merge_provenances
 from services.runtime.remote import Deadline
 from services.runtime.repeating import repeated
+from services.runtime.stages import stage
 from services.runtime.tasks import task_group
 
 Outcome = cells_pb2.Classification | DomainError
@@ -46,14 +47,17 @@ class CellNaming:
         model: str,
         site_profile: str,
         deadline: Deadline,
+        shadow_model: str = "",
     ) -> NamedCells:
         """Name the cells of one request; a cell that cannot be read harms no other.
 
         Raises:
             DomainError: none of them could be named, whatever their images.
         """
-        shape = await self._models.crop_shape(model, field="model", timeout_s=deadline.remaining_s())
-        cut = await asyncio.gather(*(self._cut(cell, shape) for cell in cells))
+        with stage("models"):
+            shape = await self._models.crop_shape(model, field="model", timeout_s=deadline.remaining_s())
+        with stage("cut"):
+            cut = await asyncio.gather(*(self._cut(cell, shape) for cell in cells))
         outcomes: dict[int, Outcome] = {
             index: crop for index, crop in enumerate(cut) if isinstance(crop, DomainError)
         }
@@ -67,9 +71,12 @@ class CellNaming:
         if crops:
 
             async def attempt() -> tuple[dict[int, Outcome], cells_pb2.Provenance]:
-                return await self._named(crops, model, site_profile, deadline)
+                return await self._named(crops, model, site_profile, deadline, shadow_model)
 
-            named, provenance = await repeated(attempt, budgets=[self._classifier.budget], deadline=deadline)
+            with stage("classify"):
+                named, provenance = await repeated(
+                    attempt, budgets=[self._classifier.budget], deadline=deadline
+                )
             outcomes |= named
         return NamedCells(
             outcomes=tuple(outcomes[index] for index in range(len(cells))), provenance=provenance
@@ -81,13 +88,18 @@ class CellNaming:
         model: str,
         site_profile: str,
         deadline: Deadline,
+        shadow_model: str,
     ) -> tuple[dict[int, Outcome], cells_pb2.Provenance]:
         """What the classifier says of crops, by their numbers."""
         outcomes: dict[int, Outcome] = {}
         provenances: list[cells_pb2.Provenance] = []
         async with (
             self._classifier.stream(
-                model=model, site_profile=site_profile, deadline=deadline, paths={}
+                model=model,
+                shadow_model=shadow_model,
+                site_profile=site_profile,
+                deadline=deadline,
+                paths={},
             ) as stream,
             task_group() as group,
         ):

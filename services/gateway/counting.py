@@ -24,6 +24,7 @@ def tally_of(field: FieldOrder, analysis: FieldAnalysis) -> FieldTally:
         degraded=analysis.degraded,
         image_sha256=analysis.image_sha256,
         screen=_screen_tally(analysis),
+        classifier=analysis.provenance.classifier.name,
     )
 
 

@@ -13,6 +13,7 @@ from services.gateway.orders import FieldOrder
 from services.gateway.provenance import merge_provenances
 from services.runtime.remote import Deadline
 from services.runtime.repeating import repeated
+from services.runtime.stages import stage
 from services.runtime.translate import kind_to_proto
 
 _REQUEST_PATHS: Final = {
@@ -82,7 +83,8 @@ async def detect_cells(
     async def attempt() -> FoundCells:
         return await _found(request, detector, deadline=deadline)
 
-    return await repeated(attempt, budgets=[detector.budget], deadline=deadline)
+    with stage("detect"):
+        return await repeated(attempt, budgets=[detector.budget], deadline=deadline)
 
 
 async def _found(

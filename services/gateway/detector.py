@@ -9,8 +9,10 @@ from hemaserve.v1 import cells_pb2, detector_pb2, detector_pb2_grpc
 from services.runtime.caller import call_metadata
 from services.runtime.remote import Deadline, remote_errors
 from services.runtime.repeating import RetryBudget
+from services.runtime.tracing import Calling
 
 _NAME = "detector"
+_SERVICE = detector_pb2.DESCRIPTOR.services_by_name["DetectorService"].full_name
 
 
 class DetectorClient:
@@ -39,19 +41,23 @@ class DetectorClient:
         Raises:
             DomainError: as the detector gave it, or because it cannot be reached in time.
         """
-        call = self._stub.Detect(request, timeout=deadline.remaining_s(), metadata=call_metadata())
-        try:
-            with self.budget.told(), remote_errors(_NAME):
-                async for response in call:
-                    yield response
-        except InvalidArgument as error:
-            field = paths.get(error.field, error.field)
-            raise InvalidArgument(field, error.value, error.allowed, reason=error.reason) from error
-        finally:
-            call.cancel()
+        with Calling(f"{_SERVICE}/Detect") as calling:
+            metadata = (*call_metadata(), *calling.metadata)
+            call = self._stub.Detect(request, timeout=deadline.remaining_s(), metadata=metadata)
+            try:
+                with self.budget.told(), remote_errors(_NAME):
+                    async for response in call:
+                        yield response
+            except InvalidArgument as error:
+                field = paths.get(error.field, error.field)
+                raise InvalidArgument(field, error.value, error.allowed, reason=error.reason) from error
+            finally:
+                call.cancel()
 
     async def models(self, *, timeout_s: float) -> list[cells_pb2.Model]:
         """The detection models."""
-        with remote_errors(_NAME):
-            answer = await self._stub.ListDetectors(detector_pb2.ListDetectorsRequest(), timeout=timeout_s)
+        with Calling(f"{_SERVICE}/ListDetectors") as calling, remote_errors(_NAME):
+            answer = await self._stub.ListDetectors(
+                detector_pb2.ListDetectorsRequest(), timeout=timeout_s, metadata=calling.metadata
+            )
         return list(answer.models)

@@ -7,6 +7,7 @@ from services.gateway.located_cells import CellCutter, LocatedCell, RefusedCell,
 from services.gateway.models import ModelDirectory
 from services.gateway.provenance import merge_provenances
 from services.runtime.remote import Deadline
+from services.runtime.stages import stage
 from services.runtime.translate import box_to_proto, type_to_proto
 
 
@@ -38,17 +39,20 @@ class CellExplaining:
             DomainError: it cannot be done; what is wrong with the cell, its model or the type is told by the request's
                 own paths.
         """
-        shape = await self._models.crop_shape(model, field="model", timeout_s=deadline.remaining_s())
-        cut = await self._cutter.cut(cell, shape)
-        explained = await self._classifier.explain(
-            classifier_pb2.ExplainRequest(
-                model=model,
-                cell=classifier_pb2.CellToClassify(crop=crop_to_proto("0", cut)),
-                type=type_to_proto(cell_type),
-                site_profile=site_profile,
-            ),
-            deadline=deadline,
-        )
+        with stage("models"):
+            shape = await self._models.crop_shape(model, field="model", timeout_s=deadline.remaining_s())
+        with stage("cut"):
+            cut = await self._cutter.cut(cell, shape)
+        with stage("explain"):
+            explained = await self._classifier.explain(
+                classifier_pb2.ExplainRequest(
+                    model=model,
+                    cell=classifier_pb2.CellToClassify(crop=crop_to_proto("0", cut)),
+                    type=type_to_proto(cell_type),
+                    site_profile=site_profile,
+                ),
+                deadline=deadline,
+            )
         explanation = explained.explanation
         explanation.area.CopyFrom(box_to_proto(cut.area))
         return gateway_pb2.ExplainCellResponse(

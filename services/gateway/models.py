@@ -43,6 +43,8 @@ class ModelDirectory:
         self._classifier = classifier
         self._max_age_s = max_age_s
         self._shapes: dict[str, CropShape] = {}
+        self._default = ""
+        self._ready: frozenset[str] = frozenset()
         self._screen_shape: CropShape | None = None
         self._fresh_until_s = float("-inf")
         self._refreshing = asyncio.Lock()
@@ -53,7 +55,8 @@ class ModelDirectory:
             detectors = group.create_task(self._detector.models(timeout_s=timeout_s))
             classifiers = group.create_task(self._classifier.models(timeout_s=timeout_s))
         return sorted(
-            [*detectors.result(), *classifiers.result()], key=lambda model: (model.task, model.name)
+            [*detectors.result(), *classifiers.result()],
+            key=lambda model: (model.on_request, model.task, model.name),
         )
 
     async def crop_shape(self, model: str, *, field: str, timeout_s: float) -> CropShape:
@@ -80,6 +83,28 @@ class ModelDirectory:
         available = ", ".join(sorted(name for name in self._shapes if name))
         raise NotFound(f"{field}: no classification model {model!r}; available: {available}")
 
+    async def default_name(self, *, timeout_s: float) -> str:
+        """Name of the classifier that answers requests that name none; empty when it was never listed."""
+        async with self._refreshing:
+            if time.monotonic() >= self._fresh_until_s or not self._default:
+                await self._refresh(timeout_s)
+        return self._default
+
+    def answers(self, model: str) -> bool:
+        """Whether a classifier of that name was ready when they were last listed. Asks nobody."""
+        return model in self._ready
+
+    async def wake(self, model: str, *, timeout_s: float) -> None:
+        """Have a classifier loaded that does not answer, and look again.
+
+        Raises:
+            NotFound: there is no such classifier.
+            DomainError: it cannot be loaded, or the classifier cannot be reached.
+        """
+        await self._classifier.wake(model, timeout_s=timeout_s)
+        async with self._refreshing:
+            await self._refresh(timeout_s)
+
     async def check_screen(self, model: str, *, timeout_s: float) -> None:
         """Return when the leukemia screen can look at the crops that classifier `model` wants.
 
@@ -100,13 +125,18 @@ class ModelDirectory:
     async def _refresh(self, timeout_s: float) -> None:
         everything = await self._classifier.models(timeout_s=timeout_s)
         self._screen_shape = _screen_shape(everything)
-        models = [model for model in everything if model.task not in _SCREENS]
+        # Of one that is not loaded yet only the name is known.
+        models = [model for model in everything if model.task not in _SCREENS and not model.on_request]
+        self._ready = frozenset(model.name for model in models if model.ready)
         listed = {model.name: _shape(model) for model in models}
-        default = [listed[model.name] for model in models if model.is_default]
+        default = [model.name for model in models if model.is_default]
         # Members of a default ensemble that is not there take what it takes.
         in_its_place = list(set(listed.values()))
-        if default or len(in_its_place) == 1:
-            listed[""] = (default or in_its_place)[0]
+        if default:
+            (self._default, *_) = default
+            listed[""] = listed[self._default]
+        elif len(in_its_place) == 1:
+            listed[""] = in_its_place[0]
         self._shapes |= listed
         self._fresh_until_s = time.monotonic() + self._max_age_s
 

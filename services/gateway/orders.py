@@ -66,6 +66,7 @@ class AnalyzeOptions:
         kinds: kinds whose cells are classified and returned.
         crop_encoding: how each returned cell carries its crop.
         screen: whether the leukemia screen looks at the field and its white cells as well.
+        shadow_model: classification model whose answers are compared, and not returned; empty for none.
     """
 
     model: str = ""
@@ -73,6 +74,7 @@ class AnalyzeOptions:
     kinds: frozenset[Kind] = frozenset({Kind.WBC})
     crop_encoding: CropEncoding = CropEncoding.NONE
     screen: bool = False
+    shadow_model: str = ""
 
 
 @dataclass(frozen=True, slots=True)

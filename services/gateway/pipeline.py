@@ -13,6 +13,7 @@ from hemaserve.results import Priority
 from hemaserve.v1 import cells_pb2, classifier_pb2, detector_pb2
 from services.gateway.classifier import CellStream, ClassifierClient, classification_of, finding_of
 from services.gateway.detector import DetectorClient
+from services.gateway.metrics import image_size
 from services.gateway.models import CropShape, ModelDirectory
 from services.gateway.orders import AnalyzeOptions, FieldOrder
 from services.gateway.provenance import merge_provenances
@@ -20,7 +21,10 @@ from services.runtime.caller import current_caller
 from services.runtime.hedging import Hedging
 from services.runtime.remote import Deadline
 from services.runtime.repeating import repeated
+from services.runtime.span_signals import ATTEMPT
+from services.runtime.stages import Stages, stage
 from services.runtime.tasks import task_group
+from services.runtime.tracing import Within, note
 from services.runtime.translate import kind_from_proto, kind_to_proto
 
 _REQUEST_PATHS: Final = {
@@ -116,7 +120,8 @@ class FieldPipeline:
         """
 
         async def attempt() -> FieldAnalysis:
-            return await self._attempt(field, options, deadline=deadline)
+            with Within(ATTEMPT):
+                return await self._attempt(field, options, deadline=deadline)
 
         async def first() -> FieldAnalysis:
             # A batch has time, and nobody else's is to be taken for it.
@@ -130,13 +135,15 @@ class FieldPipeline:
     async def _attempt(
         self, field: FieldOrder, options: AnalyzeOptions, *, deadline: Deadline
     ) -> FieldAnalysis:
-        shape = await self._models.crop_shape(
-            options.model, field="options.model", timeout_s=deadline.remaining_s()
-        )
-        if options.screen:
-            await self._models.check_screen(options.model, timeout_s=deadline.remaining_s())
+        with stage("models"):
+            shape = await self._models.crop_shape(
+                options.model, field="options.model", timeout_s=deadline.remaining_s()
+            )
+            if options.screen:
+                await self._models.check_screen(options.model, timeout_s=deadline.remaining_s())
         findings = _Findings(field, options)
         async with AsyncExitStack() as calls, task_group() as group:
+            stages = calls.enter_context(Stages("detect"))
             detecting = self._detector.detect(
                 _detect_request(field, options, shape),
                 deadline=deadline,
@@ -145,6 +152,7 @@ class FieldPipeline:
             naming: CellStream[classifier_pb2.ClassifyResponse] | None = None
             screening: CellStream[classifier_pb2.ScreenCellsResponse] | None = None
             async for response in await calls.enter_async_context(aclosing(detecting)):
+                stages.go_on("classify")
                 if options.screen and response.HasField("field"):
                     # Not before: what the detector cannot read is its to refuse.
                     group.create_task(self._screen_field(field, findings, deadline))
@@ -154,6 +162,7 @@ class FieldPipeline:
                     naming = await calls.enter_async_context(
                         self._classifier.stream(
                             model=options.model,
+                            shadow_model=options.shadow_model,
                             site_profile=field.site_profile,
                             deadline=deadline,
                             paths=_CLASSIFY_PATHS,
@@ -174,12 +183,16 @@ class FieldPipeline:
                 await naming.finish()
             if screening is not None:
                 await screening.finish()
-        return findings.analysis()
+        analysis = findings.analysis()
+        note(hemaserve__image_size=image_size(analysis.width_px, analysis.height_px))
+        return analysis
 
     async def _screen_field(self, field: FieldOrder, findings: "_Findings", deadline: Deadline) -> None:
-        findings.screen_field(
-            await self._classifier.screen_field(field.image, deadline=deadline, paths=_REQUEST_PATHS)
-        )
+        with stage("screen"):
+            screened = await self._classifier.screen_field(
+                field.image, deadline=deadline, paths=_REQUEST_PATHS
+            )
+        findings.screen_field(screened)
 
 
 def _detect_request(

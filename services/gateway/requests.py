@@ -280,6 +280,7 @@ def _tally(message: gateway_pb2.FieldTally, path: str) -> FieldTally:
         degraded=message.degraded,
         image_sha256=check_text(message.image_sha256, field=f"{path}.image_sha256", max_chars=64),
         screen=_screen_tally(message.screen, f"{path}.screen") if message.HasField("screen") else None,
+        classifier=check_text(message.classifier, field=f"{path}.classifier"),
     )
 
 

@@ -107,6 +107,7 @@ def tally_to_proto(tally: FieldTally) -> gateway_pb2.FieldTally:
         image_sha256=tally.image_sha256,
         degraded=tally.degraded,
         screen=None if tally.screen is None else _screen_tally(tally.screen),
+        classifier=tally.classifier,
     )
 
 

@@ -84,6 +84,10 @@ class GatewaySettings(ServiceSettings):
     models_max_age_s: Annotated[float, Field(ge=0, le=3600)] = 30.0
     """How long what the classifier said of its models is believed, in seconds."""
 
+    rollout: Path | None = None
+    """File of which versions of a model answer, see docs/operating.md; read again when it changes. Default: whichever
+    model is asked for."""
+
     access: Path | None = None
     """File of who may call, see `hemaserve keys`; read again when it changes. Default: anybody may, on the loopback."""
 

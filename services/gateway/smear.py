@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import time
 from collections.abc import AsyncIterable, Awaitable, Callable
 from dataclasses import dataclass, replace
 
@@ -10,12 +11,15 @@ from hemaserve.smear_count import SmearCount, SmearEnd, SmearOutcome
 from hemaserve.tally import FieldTally
 from hemaserve.v1 import cells_pb2
 from services.gateway.counting import tally_of
+from services.gateway.metrics import GatewayMetrics
 from services.gateway.orders import FieldOrder, RefusedField, SmearOrder
 from services.gateway.pipeline import FieldAnalysis, FieldPipeline
 from services.gateway.provenance import merge_provenances
 from services.runtime.admission import Admission
 from services.runtime.remote import Deadline
+from services.runtime.span_signals import FIELD
 from services.runtime.tasks import task_group
+from services.runtime.tracing import Within
 
 _FIELD_FAULTS = (InvalidArgument, DeadlineExceeded, Internal)
 """Errors that one field is to blame for, or may be. All others concern every field: they end the stream, so that the
@@ -81,12 +85,14 @@ class SmearAnalysis:
         limits: SmearLimits,
         *,
         deadline: Deadline,
+        metrics: GatewayMetrics | None = None,
     ) -> None:
         """Open the smear.
 
         Args:
             fields: says whose turn it is, of the fields of all smears and calls.
             deadline: the stream's.
+            metrics: where its figures go.
 
         Raises:
             InvalidArgument: tallies that were handed back contradict each other.
@@ -96,6 +102,8 @@ class SmearAnalysis:
         self._fields = fields
         self._limits = limits
         self._deadline = deadline
+        self._metrics = metrics or GatewayMetrics()
+        self._last_arrival: float | None = None
         self._count = SmearCount(
             order.target, received=order.received, unidentified_limit=limits.unidentified_limit
         )
@@ -129,12 +137,20 @@ class SmearAnalysis:
                 if self._count.finished:
                     break
             work.cancel()
-        return self._report()
+        report = self._report()
+        self._metrics.smear_done(
+            report.outcome.end,
+            report.outcome.differential.review_reasons,
+            self._order.priority,
+            None if self._last_arrival is None else time.monotonic() - self._last_arrival,
+        )
+        return report
 
     async def _analyze_all(self, fields: AsyncIterable[FieldOrder | RefusedField]) -> None:
         async with task_group() as group:
             await self._slots.acquire()
             async for field in fields:
+                self._last_arrival = time.monotonic()
                 digest = await asyncio.to_thread(field.image_sha256)
                 is_new = self._count.announce(field.field_id, field.sequence, image_sha256=digest)
                 if self._count.finished:
@@ -152,7 +168,8 @@ class SmearAnalysis:
         self, field: FieldOrder | RefusedField, digest: str, has_its_turn: asyncio.Event
     ) -> None:
         try:
-            done = await self._done_field(field, has_its_turn)
+            with Within(FIELD):
+                done = await self._done_field(field, has_its_turn)
         except _FIELD_FAULTS as error:
             tally = FieldTally(field.field_id, field.sequence, failed=True, image_sha256=digest)
             done = DoneField(tally, error=error)
@@ -182,6 +199,7 @@ class SmearAnalysis:
     def _note(self, done: DoneField) -> DoneField:
         tally = done.tally
         self._count.complete(tally)
+        self._metrics.smear_field_done(failed=tally.failed)
         self._tallies[tally.sequence] = tally
         if done.analysis is not None:
             self._provenances[tally.sequence] = done.analysis.provenance

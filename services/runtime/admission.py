@@ -20,6 +20,7 @@ from services.runtime.admission_metrics import AdmissionMetrics
 from services.runtime.caller import current_caller
 from services.runtime.fair_queue import RANKS, Entry, FairQueue
 from services.runtime.remote import Deadline
+from services.runtime.stages import stage
 
 _MEMORY: Final = 0.95
 """What a measured time keeps of its weight with each further one: about the last twenty count."""
@@ -48,6 +49,7 @@ class Capacity:
             1 is left to these.
         beside_stat: while STAT is at work, others are let in up to this much only, for all of them need the same
             processors; None: as ever.
+        stage: name of the stage that waiting for it is.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Capacity:
     waiting: int
     kept_for_stat: int = 0
     beside_stat: int | None = None
+    stage: str = "queue"
 
     def open_to(self, priority: Priority) -> int:
         """Up to how much may be held when work of this priority is let in."""
@@ -106,7 +109,7 @@ class Admission:
         self._held = 0
         self._held_by_stat = 0
         self._pace = _Pace()
-        self._metrics.watch(capacity.name, held=lambda: self._held, waiting=self._queue.count)
+        self._metrics.watch(capacity.name, capacity.size, held=lambda: self._held, waiting=self._queue.count)
 
     @property
     def held(self) -> int:
@@ -138,8 +141,9 @@ class Admission:
         most = self.capacity.open_to(caller.priority)
         work = _Work(caller, min(max(cost, 1), most), deadline=deadline, patient=patient)
         try:
-            self._enter(work)
-            await self._turn(work)
+            with stage(self.capacity.stage):
+                self._enter(work)
+                await self._turn(work)
         except BaseException as error:
             self._metrics.refused(self.capacity.name, caller.priority, _reason(error))
             self._leave(work)

@@ -22,14 +22,16 @@ from typing import Final
 import numpy as np
 import PIL
 import structlog
+from prometheus_client import CollectorRegistry
 
 from hemaserve import decoding
 from hemaserve.errors import InvalidArgument
 from hemaserve.image_files.checks import check_file
 from hemaserve.image_files.facts import DAMAGED, TOO_COSTLY, ImageLimits
 from hemaserve.imaging import RgbImage
-from services.runtime import decoder_process
+from services.runtime import decoder_process, signals
 from services.runtime.decoder_process import LENGTH, MESSAGE_BYTES, OUTCOME, PPM_HEADER, READY, TRIP
+from services.runtime.instruments import Counter
 
 _log = structlog.get_logger(__name__)
 
@@ -92,6 +94,11 @@ class Decoders:
         self._trips: set[asyncio.Task[list[Outcome]]] = set()
         self._cpu_s = cpu_s
         self._program = program
+        self._died: list[Counter] = []
+
+    def tell(self, registry: CollectorRegistry) -> None:
+        """From now on count in this registry too how many processes died."""
+        self._died.append(Counter(signals.DECODERS_DIED, registry))
 
     async def decode(self, data: bytes, *, limits: ImageLimits, field: str = "image") -> RgbImage:
         """One still image as uint8 [height, width, 3] RGB, not writable; see `hemaserve.imaging.decode`.
@@ -155,7 +162,10 @@ class Decoders:
         decoder = await self._ready()
         try:
             answer = await decoder.ask(packed, limits, self._cpu_s)
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, _DecoderDied):
+                for died in self._died:
+                    died.inc()
             await decoder.end()
             raise
         self._idle.append(decoder)

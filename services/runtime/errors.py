@@ -34,6 +34,7 @@ __all__ = [
     "ResourceExhausted",
     "Unauthenticated",
     "Unavailable",
+    "code_of",
     "from_rpc_error",
     "from_status",
     "to_status",
@@ -41,7 +42,7 @@ __all__ = [
 
 ERROR_DOMAIN: Final = "hemaserve"
 
-_CODES: Final[dict[type[DomainError], int]] = {
+_CODES: Final[dict[type[Exception], int]] = {
     InvalidArgument: code_pb2.INVALID_ARGUMENT,
     NotFound: code_pb2.NOT_FOUND,
     FailedPrecondition: code_pb2.FAILED_PRECONDITION,
@@ -59,6 +60,8 @@ _PLAIN: Final = {
 """Errors that have nothing beyond their message and reason."""
 _MAX_MESSAGE_CHARS: Final = 1000
 
+CODE_BY_NUMBER: Final = {code.value[0]: code for code in grpc.StatusCode}
+
 
 def to_status(error: DomainError) -> status_pb2.Status:
     """The status that a caller gets: code, message, and `ErrorInfo`, `BadRequest` or `RetryInfo` as they apply.
@@ -71,7 +74,7 @@ def to_status(error: DomainError) -> status_pb2.Status:
         message = error.message
     else:
         message = redact(error.message)
-    code = next((_CODES[kind] for kind in type(error).__mro__ if kind in _CODES), code_pb2.INTERNAL)
+    code = _number(error)
     status = status_pb2.Status(code=code, message=message[:_MAX_MESSAGE_CHARS])
     status.details.add().Pack(error_details_pb2.ErrorInfo(reason=error.reason, domain=ERROR_DOMAIN))
     if isinstance(error, InvalidArgument):
@@ -84,6 +87,15 @@ def to_status(error: DomainError) -> status_pb2.Status:
         delay.FromMilliseconds(round(error.retry_after_s * 1000))
         status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=delay))
     return status
+
+
+def code_of(error: Exception) -> grpc.StatusCode:
+    """The code that an error becomes; INTERNAL for what is none of ours."""
+    return CODE_BY_NUMBER[_number(error)]
+
+
+def _number(error: Exception) -> int:
+    return next((_CODES[kind] for kind in type(error).__mro__ if kind in _CODES), code_pb2.INTERNAL)
 
 
 def from_status(status: status_pb2.Status) -> DomainError:

@@ -10,6 +10,7 @@ from hemaserve.imaging import RgbImage
 from services.runtime.admission import Admission
 from services.runtime.decoders import Decoders
 from services.runtime.remote import Deadline
+from services.runtime.stages import stage
 from services.runtime.workers import Workers
 
 
@@ -72,4 +73,6 @@ class FieldGate:
             ResourceExhausted, DeadlineExceeded: what `Admission.admitted` raises.
         """
         async with self._admission.admitted(deadline=deadline):
-            yield await read_field(data, self._limits, self._decoders, self._workers)
+            with stage("decode"):
+                field = await read_field(data, self._limits, self._decoders, self._workers)
+            yield field

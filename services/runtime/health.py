@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
 
 import structlog
 from grpc_health.v1 import health, health_pb2
@@ -13,6 +14,10 @@ _log = structlog.get_logger(__name__)
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+ALIVE: Final = "alive"
+"""Name whose health is SERVING until the process drains, whatever its check finds: for liveness probes, because to
+start a service anew makes nothing better that is wrong with those whom it calls."""
 
 
 class HealthWatch:
@@ -42,6 +47,7 @@ class HealthWatch:
 
     async def run(self) -> None:
         """Watch until cancelled."""
+        await self.servicer.set(ALIVE, SERVING)
         await self._tell(serving=False)
         while not self._draining:
             await self._tell(serving=await self._passes())

@@ -14,14 +14,18 @@ import structlog
 from google.rpc import status_pb2
 
 from hemaserve.errors import DomainError, Internal
-from services.runtime import redaction
-from services.runtime.errors import to_status
+from services.runtime import redaction, stages, tracing
+from services.runtime.errors import CODE_BY_NUMBER, to_status
 from services.runtime.metrics import RpcMetrics
+from services.runtime.stages import StageMetrics
 from services.runtime.tasks import foremost
 
 _log = structlog.get_logger(__name__)
 
-if TYPE_CHECKING:  # these are generic in the type stubs only
+if TYPE_CHECKING:
+    from services.runtime.recording import RecordedSpan, Recorder
+
+    # These are generic in the type stubs only.
     Handler = grpc.RpcMethodHandler[Any, Any]
     Context = grpc.aio.ServicerContext[Any, Any]
     Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]]
@@ -31,10 +35,24 @@ class RpcInterceptor(grpc.aio.ServerInterceptor):
     """Wraps every handler: domain errors become statuses with details, anything else INTERNAL with an incident id.
 
     Health is left alone: probes would drown the figures.
+
+    Args:
+        metrics: of the calls.
+        stages: of the work on them.
+        recorder: records them as spans; None records nothing.
     """
 
-    def __init__(self, metrics: RpcMetrics, *, quiet_prefixes: tuple[str, ...] = ("/grpc.health.",)) -> None:
+    def __init__(
+        self,
+        metrics: RpcMetrics,
+        stages: StageMetrics,
+        recorder: Recorder | None = None,
+        *,
+        quiet_prefixes: tuple[str, ...] = ("/grpc.health.",),
+    ) -> None:
         self._metrics = metrics
+        self._stages = stages
+        self._recorder = recorder
         self._quiet_prefixes = quiet_prefixes
         self._in_progress: set[asyncio.Task[Any]] = set()
         self._end: DomainError | None = None
@@ -65,7 +83,7 @@ class RpcInterceptor(grpc.aio.ServerInterceptor):
             inner = handler.stream_stream if handler.request_streaming else handler.unary_stream
 
             async def stream(request: Any, context: Context) -> AsyncIterator[Any]:
-                with self._observed(method) as call:
+                with self._observed(method, context) as call:
                     try:
                         with self._ended_in_order():
                             async for response in inner(request, context):
@@ -86,7 +104,7 @@ class RpcInterceptor(grpc.aio.ServerInterceptor):
         inner = handler.stream_unary if handler.request_streaming else handler.unary_unary
 
         async def unary(request: Any, context: Context) -> Any:
-            with self._observed(method) as call:
+            with self._observed(method, context) as call:
                 try:
                     with self._ended_in_order():
                         return await inner(request, context)
@@ -123,10 +141,11 @@ class RpcInterceptor(grpc.aio.ServerInterceptor):
             self._in_progress.discard(task)
 
     @contextmanager
-    def _observed(self, method: str) -> Iterator[_Call]:
+    def _observed(self, method: str, context: Context) -> Iterator[_Call]:
         metrics, call, start = self._metrics, _Call(method), time.perf_counter()
-        metrics.started.labels(method).inc()
-        metrics.in_progress.labels(method).inc()
+        span = self._enter(method, context)
+        metrics.started.inc(method)
+        metrics.in_progress.series(method).inc()
         try:
             yield call
         except (asyncio.CancelledError, GeneratorExit):
@@ -134,10 +153,21 @@ class RpcInterceptor(grpc.aio.ServerInterceptor):
             raise
         finally:
             seconds = time.perf_counter() - start
-            metrics.in_progress.labels(method).dec()
-            metrics.handled.labels(method, call.code.name).inc()
-            metrics.duration.labels(method).observe(seconds)
+            metrics.in_progress.series(method).dec()
+            metrics.handled.inc(method, call.code.name)
+            metrics.duration.observe(seconds, method)
+            if span is not None:
+                span.end_call(call.code)
             _log.debug("rpc", method=method, code=call.code.name, seconds=round(seconds, 4))
+
+    def _enter(self, method: str, context: Context) -> RecordedSpan | None:
+        """Where in which trace the call is, and whose stages its work has; its span if it is recorded."""
+        stages.enter_call(self._stages)
+        place, span = tracing.context_of(context.invocation_metadata() or ()), None
+        if self._recorder is not None:
+            place, span = self._recorder.call(method, place)
+        tracing.enter_call(place, span)
+        return span
 
 
 class _Call:
@@ -157,7 +187,7 @@ class _Call:
             _log.error("unexpected error", method=self.method, incident=incident, exc_info=error)
             told = Internal(f"an unexpected error; incident {incident}")
         status = to_status(told)
-        self.code = _CODE_BY_NUMBER[status.code]
+        self.code = CODE_BY_NUMBER[status.code]
         # Who is too busy counts what it refuses, and does not write a line for each.
         log = _log.debug if self.code is grpc.StatusCode.RESOURCE_EXHAUSTED else _log.info
         log("refused", method=self.method, code=self.code.name, reason=told.reason)
@@ -185,6 +215,3 @@ def _forget_frames(error: BaseException) -> None:
         found += [one.__cause__, one.__context__]
         if isinstance(one, BaseExceptionGroup):
             found += one.exceptions
-
-
-_CODE_BY_NUMBER = {code.value[0]: code for code in grpc.StatusCode}

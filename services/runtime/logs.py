@@ -12,6 +12,7 @@ from typing import Final, Literal
 import structlog
 
 from services.runtime.redaction import redact_record
+from services.runtime.tracing import add_to_record
 
 _OURS: Final = ("hemaserve", "services")
 
@@ -21,6 +22,7 @@ def configure(service: str, *, level: str = "info", style: Literal["json", "text
     least = logging.getLevelNamesMapping()[level.upper()]
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        add_to_record,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),

@@ -3,7 +3,7 @@
 The contract marks the fields that say so (`debug_redact`). Each call's requests tell their values as they are read, and
 `redact` takes these values out of every text that leaves while the call is served: of each log record, tracebacks
 included, and of each error's message and details. What is written of a message or of bytes as such is taken out by its
-shape, whoever's it is. Spans will pass their attributes through `redacted`, as log records do.
+shape, whoever's it is. Spans pass their attributes through `redacted`, as log records do.
 
 Code still does not put such values into texts; this is for the day when something does, such as a library's exception.
 """
@@ -35,7 +35,7 @@ REDACTED: Final = "[redacted]"
 MIN_CHARS: Final = 4
 """Shorter values are left alone: a "1" tells nobody whose blood it is, and is in every text."""
 
-_OURS_IN_A_RECORD: Final = frozenset({"timestamp", "level", "service"})
+_OURS_IN_A_RECORD: Final = frozenset({"timestamp", "level", "service", "trace_id", "span_id"})
 """Keys of a log record that logging itself fills."""
 
 _PLAIN: Final = re.compile(r"[\w .:/-]*", re.ASCII)

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
 import grpc
 import grpc.aio
@@ -19,12 +19,18 @@ from services.runtime.interceptors import RpcInterceptor
 from services.runtime.messages import SoundMessages
 from services.runtime.metrics import MetricsEndpoint, RpcMetrics, TlsMetrics
 from services.runtime.settings import ServiceSettings
+from services.runtime.stages import StageMetrics
 from services.runtime.tls_files import TlsFiles
+
+if TYPE_CHECKING:
+    from services.runtime.recording import Recorder
 
 _log = structlog.get_logger(__name__)
 
 _LAST_WORDS_S: Final = 1.0
 """What calls that are ended get to tell their callers so."""
+
+_PROBES_AT_ONCE: Final = 16
 
 METADATA_BYTES: Final = 16 * 2**10
 """Most metadata of one call; gRPC refuses more with RESOURCE_EXHAUSTED before anything of ours sees the call. A token
@@ -90,12 +96,13 @@ async def running(
         OSError: an address is taken, or the files of TLS cannot be used.
     """
     registry = registry or CollectorRegistry()
-    metrics = RpcMetrics(registry)
+    metrics = RpcMetrics(registry, name)
     if isinstance(application, Measured):
         # A registry collects like any of its own collectors.
         registry.register(application.metrics)
     inner = application.interceptors(registry) if isinstance(application, Guarded) else ()
-    interceptor = RpcInterceptor(metrics)
+    recorder = _recorder(settings, name)
+    interceptor = RpcInterceptor(metrics, StageMetrics(registry, name), recorder)
     server = _server(settings, [interceptor, *inner, SoundMessages()])
     watch = HealthWatch(
         application.check,
@@ -110,7 +117,10 @@ async def running(
     credentials = None if settings.tls is None else _credentials(settings.tls, registry)
     address = _bind(server, settings.listen, credentials)
     endpoint = MetricsEndpoint(settings.metrics_listen, registry)
+    probes = None if settings.health_listen is None else _probes(settings.health_listen, watch)
     await server.start()
+    if probes is not None:
+        await probes.start()
     watching = asyncio.create_task(watch.run())
     _log.info("listening", name=name, address=address, metrics=endpoint.address, tls=credentials is not None)
     try:
@@ -124,7 +134,11 @@ async def running(
         with contextlib.suppress(asyncio.CancelledError):
             await watching
         await application.close()
+        if recorder is not None:
+            await recorder.close()
         endpoint.close()
+        if probes is not None:
+            await probes.stop(None)
         _log.info("stopped", name=name)
 
 
@@ -161,10 +175,27 @@ def _server(settings: ServiceSettings, interceptors: Sequence[grpc.aio.ServerInt
     )
 
 
+def _probes(address: str, watch: HealthWatch) -> grpc.aio.Server:
+    """A server that answers for health and nothing else, to anybody."""
+    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)], maximum_concurrent_rpcs=_PROBES_AT_ONCE)
+    health_pb2_grpc.add_HealthServicer_to_server(watch.servicer, server)
+    _bind(server, address, None)
+    return server
+
+
 def _reflect(application: Application, server: grpc.aio.Server) -> None:
     health = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
     names = (*application.service_names, health, reflection.SERVICE_NAME)
     reflection.enable_server_reflection(names, server)
+
+
+def _recorder(settings: ServiceSettings, name: str) -> "Recorder | None":
+    if not settings.trace_endpoint:
+        return None
+    # Only where spans are recorded: OpenTelemetry takes its share of the memory.
+    from services.runtime.recording import recorder  # noqa: PLC0415
+
+    return recorder(name, endpoint=settings.trace_endpoint, share=settings.trace_share)
 
 
 def _credentials(files: TlsFiles, registry: CollectorRegistry) -> grpc.ServerCredentials:

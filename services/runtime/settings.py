@@ -27,6 +27,10 @@ class ServiceSettings(BaseSettings):
     metrics_listen: Address = "127.0.0.1:0"
     """Address of the Prometheus endpoint (/metrics); port 0 takes a free one."""
 
+    health_listen: Address | None = None
+    """Address to answer gRPC's health service on, and nothing else, without TLS: for Kubernetes' gRPC probes, which
+    speak none. Default: with the other services only."""
+
     tls_certificate: Path | None = None
     """File of the service's certificate, PEM, with what it is chained by: gRPC is served with TLS. This and the other
     files are read again when they change."""
@@ -49,6 +53,14 @@ class ServiceSettings(BaseSettings):
 
     log_format: Literal["json", "text"] = "json"
     """`json`: one object a line; `text`: for people."""
+
+    trace_endpoint: Annotated[str, Field(pattern=r"^(https?://[^/?#@\s]+:\d{1,5})?$")] = ""
+    """Collector that spans are sent to by OTLP over gRPC, e.g. `http://127.0.0.1:4317`, or `https://` with TLS. Empty:
+    no spans are recorded; the trace context of callers is passed on and told in logs all the same."""
+
+    trace_share: Annotated[float, Field(ge=0, le=1)] = 0.05
+    """Of the traces that begin in this service, how many are recorded. Where a caller says whether its trace is
+    recorded, that counts."""
 
     default_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 30.0
     """Time that a unary call gets, in seconds, when its caller sets no deadline."""
@@ -121,6 +133,9 @@ class ModelSettings(ServiceSettings):
     triton_address: ReplicatedAddress = "127.0.0.1:8001"
     """Address of Triton's gRPC port: `host:port`, several of them with commas between, or `dns:///name:port`."""
 
+    triton_tls_ca: Path | None = None
+    """File of the authorities of Triton, PEM: it is called with TLS, and shown the service's own certificate."""
+
     load_on_request: bool = True
     """Whether a network of Triton's repository that is not loaded yet is loaded when a request names it. Where not,
     such a request is refused at once."""
@@ -155,8 +170,23 @@ class ModelSettings(ServiceSettings):
     has instances keeps them busy; further work waits here, where its order can still change."""
 
     @property
+    def triton_tls(self) -> TlsFiles | None:
+        """The files that Triton is called with; None without TLS."""
+        if self.triton_tls_ca is None:
+            return None
+        return TlsFiles(self.tls_certificate, self.tls_key, self.triton_tls_ca)
+
+    @property
     def image_limits(self) -> ImageLimits:
         return ImageLimits(self.max_image_bytes, self.max_image_pixels, self.max_image_side_px)
+
+    @model_validator(mode="after")
+    def _check_triton(self) -> Self:
+        if self.triton_tls_ca is not None and self.tls is None:
+            raise ValueError(
+                "triton_tls_ca is given without tls_certificate and tls_key, which Triton is shown"
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_mutual(self) -> Self:

@@ -28,13 +28,14 @@ async def _run(words: list[str]) -> None:
     # Only now: these need the packages that were just checked.
     from pydantic_settings import CliApp  # noqa: PLC0415
 
-    from services.stack.access import check_access  # noqa: PLC0415
+    from services.stack.access import check_access, check_rollout  # noqa: PLC0415
     from services.stack.settings import StackSettings  # noqa: PLC0415
     from services.stack.stack import NotReady, Stack  # noqa: PLC0415
 
     settings = CliApp.run(StackSettings, cli_args=words)
     check_free(settings.address)
     check_access(settings)
+    check_rollout(settings)
     try:
         await Stack(settings, _say).run()
     except NotReady as error:

@@ -32,6 +32,24 @@ def check_access(settings: StackSettings) -> None:
         ) from None
 
 
+def check_rollout(settings: StackSettings) -> None:
+    """Check that the rollout file can be used.
+
+    Raises:
+        CannotRun: the message says why not.
+    """
+    if settings.rollout is None:
+        return
+    # Only where it is used.
+    from services.gateway.rollout import read as read_rollout  # noqa: PLC0415
+
+    try:
+        read_rollout(settings.rollout)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise CannotRun(f"the rollout file {settings.rollout} cannot be used: {why}") from None
+
+
 def access_told(settings: StackSettings) -> dict[str, str]:
     """What each gateway is told: the file, its part of the quotas, and where its audit log goes."""
     if settings.access is None:

@@ -186,6 +186,8 @@ def _told(
         }
         own[name] |= _tls(settings, name)
     own["gateway"] |= access_told(settings)
+    if settings.rollout is not None:
+        own["gateway"]["ROLLOUT"] = str(settings.rollout.absolute())
     return {name: log | its_own for name, its_own in own.items()}
 
 

@@ -14,9 +14,9 @@ _SERVICES: Final = (
     "google.rpc",
     "grpc_reflection",
     "jwt",
+    "opentelemetry.sdk",
     "prometheus_client",
     "pydantic_settings",
-    "scipy",
     "structlog",
     "tritonclient",
 )

@@ -49,6 +49,10 @@ class StackSettings(BaseSettings):
     access: Path | None = None
     """File of who may call the gateway, made by `hemaserve keys`. Default: anybody who can reach it."""
 
+    rollout: Path | None = None
+    """File of which versions of a model answer; the gateway reads it again when it changes. Default: whichever model is
+    asked for."""
+
     model_repository: Path = Field(default_factory=model_repository)
     """Triton's model repository."""
 

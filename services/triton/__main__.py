@@ -8,6 +8,7 @@ import threading
 from types import FrameType
 from typing import NoReturn
 
+from pydantic import ValidationError
 from pydantic_settings import CliApp
 
 from services.runtime import logs
@@ -21,7 +22,10 @@ def main(arguments: list[str] | None = None) -> None:
 
     Exits with status 1 and a message on standard error where Triton cannot run or does not become ready.
     """
-    settings = CliApp.run(TritonSettings, cli_args=arguments)
+    try:
+        settings = CliApp.run(TritonSettings, cli_args=arguments)
+    except ValidationError as error:
+        sys.exit(f"error: {error}")
     logs.configure("triton", level=settings.log_level, style=settings.log_format)
     signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _interrupt)

@@ -20,6 +20,7 @@ from hemaserve.errors import DeadlineExceeded, DomainError, Internal, NotFound, 
 from services.runtime.remote import Deadline
 from services.runtime.repeating import RetryBudget, repeated
 from services.runtime.tasks import first_of
+from services.runtime.tls_files import TlsFiles
 from services.triton.descriptions import ModelDescription, ModelState, described
 from services.triton.errors import domain_errors
 from services.triton.loading import LoadPolicy, ModelLoader
@@ -44,16 +45,19 @@ class TritonClient:
     Args:
         address: of Triton's gRPC endpoint, see :mod:`hemaserve.addresses`; several replicas serve one repository.
         loads: whether :meth:`load` loads what Triton has not loaded at its start.
+        tls: our certificate and key, and Triton's authorities; None: no TLS.
 
     All methods but the two about readiness raise domain errors: :class:`Unavailable` (not reachable, or gone in the
     middle of a call), :class:`DeadlineExceeded`, :class:`NotFound` (no such model is loaded),
     :class:`ResourceExhausted` (its queue is full), :class:`Internal` (anything else; the log has Triton's words).
     """
 
-    def __init__(self, address: str, loads: LoadPolicy = LoadPolicy()) -> None:
+    def __init__(
+        self, address: str, loads: LoadPolicy = LoadPolicy(), *, tls: TlsFiles | None = None
+    ) -> None:
         self.address = address
-        self._client: Any = connect(address)
-        self._replicas = Replicas(address, self._client)
+        self._client: Any = connect(address, tls)
+        self._replicas = Replicas(address, self._client, tls)
         self._loads = loads
         self._budget = RetryBudget()
         self._loading: asyncio.Task[None] | None = None
@@ -214,6 +218,13 @@ class TritonClient:
         # Where one replica has loaded it, another's entry without a version says nothing.
         loaded = {name for (name, _), state in states.items() if state.ready}
         return [state for (name, version), state in sorted(states.items()) if version or name not in loaded]
+
+    async def loadable(self) -> list[str]:
+        """Names of the models that are not ready anywhere, and that :meth:`load` would try to load; in order."""
+        if not self._loads.on_request:
+            return []
+        states = await self.model_states()
+        return sorted({state.name for state in states} - {state.name for state in states if state.ready})
 
     async def load(self, model: str) -> bool:
         """Loads a model of the repository, for whoever names one that Triton did not load at its start.

@@ -63,7 +63,7 @@ def command_line(
     Args:
         wheel: where the binary lies.
         settings: what to serve.
-        ports: where to listen, on loopback.
+        ports: where to listen.
         backends: the assembled backend directory.
         server_id: name by which the server answers, and prefix of its shared memory regions.
     """
@@ -84,20 +84,34 @@ def command_line(
         f"--model-load-thread-count={max(2, os.cpu_count() or 1)}",
         f"--backend-directory={backends}",
         f"--backend-config=python,shm-region-prefix-name={server_id}",
-        f"--grpc-address={HOST}",
+        f"--grpc-address={settings.host}",
         f"--grpc-port={ports.grpc}",
         # Its clients ask whether it is alive while they wait for an answer, see hemaserve/balancing.py.
         "--grpc-http2-min-recv-ping-interval-without-data=1000",
-        f"--http-address={HOST}",
+        f"--http-address={settings.host}",
         f"--http-port={ports.http}",
-        f"--metrics-address={HOST}",
+        f"--metrics-address={settings.host}",
         f"--metrics-port={ports.metrics}",
+        *_tracing(settings),
         *(LEAN_OPTIONS if settings.lean else ()),
         "--allow-gpu-metrics=false",
         "--pinned-memory-pool-byte-size=0",
         f"--exit-timeout-secs={max(1, round(settings.stop_timeout_s))}",
         f"--log-verbose={settings.log_verbose}",
     ]
+
+
+def _tracing(settings: TritonSettings) -> tuple[str, ...]:
+    if not settings.trace_url:
+        return ()
+    return (
+        "--trace-config=mode=opentelemetry",
+        f"--trace-config=opentelemetry,url={settings.trace_url}",
+        "--trace-config=opentelemetry,resource=service.name=hemaserve-triton",
+        "--trace-config=level=TIMESTAMPS",
+        # No traces of its own making: only what requests with a trace context ask for.
+        "--trace-config=rate=0",
+    )
 
 
 def environment(

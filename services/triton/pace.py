@@ -18,7 +18,10 @@ from services.runtime.admission import Admission, Capacity
 from services.runtime.admission_metrics import AdmissionMetrics
 from services.runtime.caller import current_caller
 from services.runtime.remote import Deadline
+from services.runtime.span_signals import TRITON_CALL
+from services.runtime.tracing import Calling
 from services.triton.client import Array, TritonClient
+from services.triton.metrics import TritonMetrics
 from services.triton.priorities import TRITON_PRIORITY
 
 _MEMORY: Final = 0.9
@@ -45,7 +48,8 @@ class TritonPace:
 
     Args:
         triton: where the networks are.
-        metrics: where the figures go; capacities are called `triton_ms/` and the network's name.
+        metrics: where the figures of waiting go; capacities are called `triton_ms/` and the network's name. Those of
+            Triton's answers go to the same registry.
         clock: seconds; monotonic.
     """
 
@@ -60,6 +64,7 @@ class TritonPace:
         self._triton = triton
         self._limits = limits
         self._metrics = metrics or AdmissionMetrics()
+        self._asking = TritonMetrics(self._metrics.registry)
         self._clock = clock
         self._networks: dict[str, _Network] = {}
 
@@ -85,20 +90,25 @@ class TritonPace:
         cost_ms = math.ceil(rows * network.row_ms)
         async with network.milliseconds.admitted(cost_ms, deadline=deadline, patient=True):
             began = self._clock()
-            answer = await self._triton.infer(
-                model,
-                inputs,
-                outputs,
-                timeout_s=deadline.remaining_s(),
-                priority=TRITON_PRIORITY[current_caller.get().priority],
-            )
+            with self._asking.asked(model, rows), Calling(TRITON_CALL, model=model, rows=rows) as calling:
+                answer = await self._triton.infer(
+                    model,
+                    inputs,
+                    outputs,
+                    timeout_s=deadline.remaining_s(),
+                    priority=TRITON_PRIORITY[current_caller.get().priority],
+                    # Triton records whatever it is told of.
+                    headers=dict(calling.metadata) if calling.sampled else None,
+                )
             network.note(rows, began, self._clock())
             return answer
 
     def _network(self, model: str) -> _Network:
         if model not in self._networks:
             one, several = self._limits.max_batch_ms, self._limits.batches_at_once
-            capacity = Capacity(f"triton_ms/{model}", one * (several + 1), waiting=0, kept_for_stat=one)
+            capacity = Capacity(
+                f"triton_ms/{model}", one * (several + 1), waiting=0, kept_for_stat=one, stage="turn"
+            )
             admission = Admission(capacity, self._metrics, clock=self._clock)
             self._networks[model] = _Network(admission, instances=max(1, several - 1))
         return self._networks[model]

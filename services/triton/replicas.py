@@ -7,12 +7,16 @@ import socket
 from collections.abc import Awaitable, Coroutine, Iterable
 from typing import Any
 
+import grpc
+import grpc.aio
+from tritonclient.grpc import service_pb2_grpc
 from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
 from hemaserve import balancing
 from hemaserve.addresses import may_have_replicas, of_a_name, replicas, target
 from services.runtime.tasks import first_of
+from services.runtime.tls_files import TlsFiles
 
 _REPEATABLE = [
     # They only ask. An inference could be repeated too, but see `TritonClient.infer`.
@@ -24,11 +28,40 @@ _RETRY_ON = ("UNAVAILABLE", "NOT_FOUND")
 """A replica that starts or stops does not know the models that the others have."""
 
 
-def connect(address: str) -> Any:
-    """A client of Triton, of one replica or several; see :mod:`hemaserve.addresses`."""
+def connect(address: str, tls: TlsFiles | None = None, server_name: str = "") -> Any:
+    """A client of Triton, of one replica or several.
+
+    Args:
+        address: see :mod:`hemaserve.addresses`.
+        tls: our certificate and key, and Triton's authorities; None: no TLS.
+        server_name: whom Triton's certificate must be for, where that is not the host of `address`.
+
+    Raises:
+        TlsFileError: the files cannot be used.
+    """
     retry_on = _RETRY_ON if may_have_replicas(address) else _RETRY_ON[:1]
     options = balancing.options(address, repeatable=_REPEATABLE, max_message_bytes=-1, retry_on=retry_on)
-    return InferenceServerClient(target(address), channel_args=options)
+    where = target(address)
+    if tls is None:
+        return InferenceServerClient(where, channel_args=options)
+    # Only where TLS is used: cryptography takes its share of the memory.
+    from services.runtime.renewing import RenewingChannel  # noqa: PLC0415
+
+    if server_name:
+        options.append(("grpc.ssl_target_name_override", server_name))
+    return _Client(
+        RenewingChannel(tls, lambda credentials: grpc.aio.secure_channel(where, credentials, options))
+    )
+
+
+class _Client(InferenceServerClient):  # type: ignore[misc]  # untyped
+    """Over a channel of ours: the one that the library makes keeps the certificates of its first day."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        super(InferenceServerClient, self).__init__()  # not its own, which opens a channel
+        self._channel = channel
+        self._client_stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        self._verbose = False
 
 
 class Replicas:
@@ -37,15 +70,19 @@ class Replicas:
     Args:
         address: of all of them.
         together: the client that spreads its calls over them.
+        tls: see :func:`connect`.
     """
 
-    def __init__(self, address: str, together: Any) -> None:
+    def __init__(self, address: str, together: Any, tls: TlsFiles | None = None) -> None:
         self._address = address
+        self._tls = tls
         self._clients: dict[str, Any] = {}
         if not of_a_name(address):
             several = replicas(address)
             self._clients = (
-                {several[0]: together} if len(several) == 1 else {each: connect(each) for each in several}
+                {several[0]: together}
+                if len(several) == 1
+                else {each: connect(each, tls) for each in several}
             )
         self._together = together
 
@@ -64,7 +101,7 @@ class Replicas:
         for address in {entry[4][0] for entry in found}:
             written = f"[{address}]:{port}" if ":" in str(address) else f"{address}:{port}"
             if written not in self._clients:
-                self._clients[written] = connect(written)
+                self._clients[written] = connect(written, self._tls, host)
         return list(self._clients.values())
 
     async def several(self) -> bool:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
@@ -17,7 +17,7 @@ def split_names(value: object) -> object:
 
 
 class TritonSettings(BaseSettings):
-    """How to start the embedded Triton. It listens on 127.0.0.1 only."""
+    """How to start the embedded Triton."""
 
     model_config = SettingsConfigDict(
         env_prefix="HEMASERVE_TRITON_",
@@ -35,6 +35,13 @@ class TritonSettings(BaseSettings):
 
     models: Annotated[tuple[str, ...], NoDecode, BeforeValidator(split_names)] = ()
     """Models to load, separated by commas; an ensemble brings its members. Empty: all of the repository."""
+
+    host: Literal["127.0.0.1", "0.0.0.0"] = "127.0.0.1"  # noqa: S104 - only as allow_insecure allows
+    """Where to listen: the loopback, or, in a container of its own, all addresses."""
+
+    allow_insecure: bool = False
+    """Whether to listen beyond the loopback: this Triton has no TLS, asks nobody who they are and is of 2024. Only
+    where nothing but detector and classifier can reach it, as behind a network policy."""
 
     grpc_port: Annotated[int, Field(ge=0, le=65535)] = 8001
     """gRPC port; 0 picks a free one."""
@@ -71,6 +78,10 @@ class TritonSettings(BaseSettings):
     restart_delay_max_s: Annotated[float, Field(gt=0)] = 30.0
     """Upper limit of that wait, in seconds."""
 
+    trace_url: Annotated[str, Field(pattern=r"^(https?://\S+)?$")] = ""
+    """Where spans of requests are sent to by OTLP over HTTP, e.g. `http://127.0.0.1:4318/v1/traces`: of those requests
+    that belong to a trace that is recorded. Empty: nowhere."""
+
     log_verbose: Annotated[int, Field(ge=0)] = 0
     """Triton's verbosity; 0 is off, 1 and more log every request."""
 
@@ -79,3 +90,12 @@ class TritonSettings(BaseSettings):
 
     log_format: Literal["json", "text"] = "text"
     """`json`: one object a line; `text`: for people."""
+
+    @model_validator(mode="after")
+    def _check_exposure(self) -> Self:
+        if self.host != "127.0.0.1" and not self.allow_insecure:
+            raise ValueError(
+                f"host is {self.host}, which other machines can reach, and Triton asks nobody who they are: listen on "
+                "127.0.0.1, or set allow_insecure where only detector and classifier can reach it"
+            )
+        return self

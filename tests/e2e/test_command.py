@@ -145,11 +145,23 @@ def test_every_classification_model_can_be_named(hemaserve, sample, ensemble_mem
 def test_the_models_are_listed_with_licence_and_digest(hemaserve, ensemble_members):
     done = hemaserve("models", "--json")
     assert done.returncode == ExitCode.OK, done.stderr
-    models = {model["name"]: model for model in json.loads(done.stdout)}
+    listed = json.loads(done.stdout)
+    models = {model["name"]: model for model in listed if not model["on_request"]}
     assert {"yolov8n", *ensemble_members, "ensemble"} <= models.keys()
     assert all(model["ready"] and model["licence"] and model["source"]["sha256"] for model in models.values())
     assert "AGPL" in models["yolov8n"]["licence"]
     assert "yolov8n" in hemaserve("models").stdout
+    when_asked = {model["name"] for model in listed if model["on_request"]}
+    assert "inceptionv3" in when_asked
+    assert not [name for name in when_asked if name.endswith("vote")]
+
+
+def test_the_doctor_finds_the_stack_well(hemaserve, stack):
+    done = hemaserve("doctor", stack.address, "--within", "20", "--json")
+    findings = json.loads(done.stdout)["findings"]
+    assert done.returncode == ExitCode.OK, findings
+    assert {finding["state"] for finding in findings} == {"well"}
+    assert "0 networks" not in done.stdout
 
 
 def test_health_says_ready(hemaserve):

@@ -2,6 +2,7 @@
 
 import io
 import os
+import random
 import subprocess
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from hemaserve import synthetic
 from hemaserve.v1 import cells_pb2, gateway_pb2, gateway_pb2_grpc
 from services.stack.profiles import PROFILES, SERVICES, TRITON, ProfileName
 
+from ..otlp_receiver import Collector, collecting
 from .conftest import COMMAND, Stack, running_stack, wait_until
 
 pytestmark = pytest.mark.e2e
@@ -50,9 +52,19 @@ def image() -> bytes:
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """The smallest stack, which writes all that it can into its logs."""
+def collector() -> Iterator[Collector]:
+    with collecting() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> Iterator[Stack]:
+    """The smallest stack, which writes all that it can into its logs, and records every span."""
     with pytest.MonkeyPatch.context() as patch:
+        for part in SERVICES:
+            patch.setenv(f"HEMASERVE_{part.upper()}_TRACE_ENDPOINT", collector.endpoint)
+            patch.setenv(f"HEMASERVE_{part.upper()}_TRACE_SHARE", "1")
+        patch.setenv("HEMASERVE_TRITON_TRACE_URL", collector.url)
         for part in (TRITON, *SERVICES):
             patch.setenv(f"HEMASERVE_{part.upper()}_LOG_LEVEL", "debug")
         patch.setenv("HEMASERVE_TRITON_LOG_VERBOSE", "1")
@@ -84,12 +96,14 @@ class Caller:
         for message in [answer] if isinstance(answer, Message) else answer:
             self.errors += [str(status) for status in statuses(message)]
 
-    def field(self, image: bytes, **request: object) -> None:
+    def field(self, image: bytes, trace_id: str = "", **request: object) -> None:
         field = gateway_pb2.Field(
             field_id=mark("field"), image=image, acquisition=gateway_pb2.Acquisition(stain=mark("stain"))
         )
         asked = gateway_pb2.AnalyzeFieldRequest(field=field, **request)
-        metadata = [("x-file", TOKEN)]
+        metadata = [("x-file", TOKEN), ("tracestate", f"who={TOKEN}"), ("baggage", f"who={TOKEN}")]
+        if trace_id:
+            metadata.append(("traceparent", f"00-{trace_id}-{'1' * 16}-01"))
         self.ends(lambda: self.stub.AnalyzeField(asked, timeout=TIMEOUT_S, metadata=metadata))
 
     def smear(
@@ -151,7 +165,9 @@ def statuses(message: Message) -> Iterator[Message]:
 
 
 @pytest.fixture(scope="module")
-def said(told: Stack, image: bytes, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def said(
+    told: Stack, image: bytes, collector: Collector, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, str]:
     """All that came out, by where."""
     with grpc.insecure_channel(told.address) as channel:
         caller = Caller(channel)
@@ -180,6 +196,20 @@ def said(told: Stack, image: bytes, tmp_path_factory: pytest.TempPathFactory) ->
         caller.ends(lambda: caller.stub.AnalyzeField(gateway_pb2.AnalyzeFieldRequest(), timeout=TIMEOUT_S))
         stranger = channel.unary_unary(f"/hemaserve.v1.SmearService/{TOKEN}")
         caller.ends(lambda: stranger(TOKEN.encode(), timeout=TIMEOUT_S))
+        # Spans are sent in the order in which they ended, so when the last call's are there, all are.
+        last = f"{random.Random(1).getrandbits(128):032x}"
+        caller.field(image, trace_id=last)
+
+        def all_are_sent() -> bool:
+            sent = {(span.service, span.name) for span in collector.spans if span.trace_id == last}
+            return sent >= {
+                ("hemaserve-gateway", "hemaserve.v1.SmearService/AnalyzeField"),
+                ("hemaserve-detector", "hemaserve.v1.DetectorService/Detect"),
+                ("hemaserve-classifier", "hemaserve.v1.ClassifierService/Classify"),
+                ("hemaserve-triton", "InferRequest"),
+            }
+
+        wait_until(all_are_sent, "all spans are sent", timeout_s=TIMEOUT_S)
     assert set(caller.codes) >= {
         grpc.StatusCode.INVALID_ARGUMENT,
         grpc.StatusCode.NOT_FOUND,
@@ -210,6 +240,7 @@ def said(told: Stack, image: bytes, tmp_path_factory: pytest.TempPathFactory) ->
     out = {f"log {path.name}": path.read_text() for path in told.log_dir.rglob("*") if path.is_file()}
     out |= {f"metrics of {part}": metrics(told, part) for part in (TRITON, *SERVICES)}
     out["the stack's own output"] = (told.log_dir.parent / "up.txt").read_text()
+    out["spans"] = collector.said
     out["errors"] = "\n".join(caller.errors)
     return out
 
@@ -236,6 +267,9 @@ def test_the_search_would_have_found_it(said: dict[str, str]):
     assert logs
     assert places_of("listening", said) & logs
     assert places_of("/hemaserve.v1.SmearService/AnalyzeSmear", said) >= {"metrics of gateway"}
+    assert places_of("hemaserve.v1.SmearService/AnalyzeSmear", said) >= {"spans"}
+    assert places_of("InferRequest", said) >= {"spans"}, "Triton's own are among them"
+    assert places_of('"trace_id": "', said) & logs, "logs tell in which trace they were made"
     assert places_of('"code": "INVALID_ARGUMENT"', said) & logs, "calls are logged, at debug"
     assert places_of("infer", said) & logs, "Triton's words are logged, at its verbosity"
     assert places_of(network, said) >= {f"metrics of {TRITON}"}

@@ -9,6 +9,7 @@ import os
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from benchmarks.peers.ports import free_port
 from benchmarks.peers.settings import Settings
@@ -25,7 +26,7 @@ def main() -> None:
         "parallel_workers": settings.processes,
         "debug": False,
     }
-    model = {"name": "hemaserve", "implementation": "benchmarks.peers.mlserver.model.Fields"}
+    model: dict[str, Any] = {"name": "hemaserve", "implementation": "benchmarks.peers.mlserver.model.Fields"}
     if settings.max_batch > 1:
         model |= {"max_batch_size": settings.max_batch, "max_batch_time": settings.wait_ms / 1000}
     (folder / "settings.json").write_text(json.dumps(server), encoding="utf-8")

@@ -10,6 +10,7 @@ import logging
 import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import ray
 from ray import serve
@@ -65,7 +66,8 @@ def main() -> None:
         object_store_memory=100 * 2**20,
     )
     serve.start(http_options={"host": "127.0.0.1", "port": SETTINGS.port}, logging_config=QUIET)
-    serve.run(Fields.bind(), route_prefix="/analyze")
+    fields: Any = Fields  # the decorator made a deployment of it
+    serve.run(fields.bind(), route_prefix="/analyze")
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

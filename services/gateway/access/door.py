@@ -159,7 +159,7 @@ class Door:
             self._check_private(visit.record.peer, auth_context)
             return await self._authenticator.caller(shown)
         except Refused as error:
-            self._metrics.refused.labels(error.why).inc()
+            self._metrics.refused.inc(error.why)
             raise
 
     def _check_private(self, peer: str, auth_context: Mapping[str, Iterable[bytes]]) -> None:

@@ -17,6 +17,8 @@ SERVICES = (
     "services.triton",
     "services.stack",
 )
+SERVING = ("runtime", "gateway", "networks", "embedded", "evaluate")
+"""Extras that serve; `services` is three of them by name."""
 
 
 def loaded_by(*modules: str) -> set[str]:
@@ -65,16 +67,14 @@ def test_the_plain_install_asks_for_neither_triton_nor_a_network_runtime():
 
 def test_serving_asks_for_no_training_framework():
     extras = PROJECT["optional-dependencies"]
-    serving = names(extras["services"]) | names(extras["embedded"]) | names(extras["evaluate"])
+    serving = set().union(*(names(extras[extra]) for extra in SERVING))
 
     assert not serving & {"torch", "torchvision", "ultralytics-opencv-headless", "timm", "onnxscript"}
 
 
 def test_every_requirement_is_pinned_by_the_constraints():
     extras = PROJECT["optional-dependencies"]
-    wanted = names(PROJECT["dependencies"]).union(
-        *(names(extras[extra]) for extra in ("services", "embedded", "evaluate", "dev"))
-    )
+    wanted = names(PROJECT["dependencies"]).union(*(names(extras[extra]) for extra in (*SERVING, "dev")))
     pinned = {
         line.partition("==")[0].lower().replace("_", "-")
         for line in (ROOT / "constraints.txt").read_text().split()

@@ -12,7 +12,11 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[3]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-LOCKS = {"services": ["services"], "triton": ["services", "embedded"]}
+LOCKS = {
+    "gateway": ["runtime", "gateway"],
+    "networks": ["runtime", "networks"],
+    "triton": ["runtime", "networks", "embedded"],
+}
 """Each image's lock, and the extras that it installs."""
 
 Pins = dict[str, tuple[str, list[str]]]

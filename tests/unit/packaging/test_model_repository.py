@@ -9,6 +9,7 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
 from hemaserve.cells import CellType, Kind
+from hemaserve.doctor.models import committed
 from hemaserve.unshipped import UNSHIPPED
 from training.triton_config import RECEIPT, VARIANTS, batching
 
@@ -110,3 +111,18 @@ def test_the_repository_stays_small_enough_for_git():
 
     assert max(sizes) < 45e6
     assert sum(sizes) < 160e6
+
+
+def test_the_digests_that_clients_compare_with_are_those_of_the_repository():
+    named = {model: parameters(read(REPOSITORY / model / "config.pbtxt")).get("sha256") for model in MODELS}
+    expected = {model: digest for model, digest in named.items() if digest}
+
+    assert committed() == expected, "write them with: python scripts/committed_models.py"
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_name_of_a_network_tells_whether_it_is_a_step_of_an_ensemble(model: str):
+    """Of a network that is not loaded, its name is all there is to tell by."""
+    is_step = parameters(read(REPOSITORY / model / "config.pbtxt")).get("task") == "vote"
+
+    assert model.endswith("vote") == is_step

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-LOCK = ROOT / "deploy" / "requirements" / "services.txt"
+LOCK = ROOT / "deploy" / "requirements" / "networks.txt"
 
 
 @pytest.fixture(scope="module")

@@ -2,10 +2,18 @@
 
 import pytest
 
-from benchmarks.call_load import Call
+from benchmarks.call_load import Call, Load
 from benchmarks.peers.answers import CellAnswer, FieldAnswer
 from benchmarks.peers.comparing import claims
-from benchmarks.peers.loads import SMALL_PX, in_turn, latencies, mixed_closed_loop, scenarios, small_images
+from benchmarks.peers.loads import (
+    SMALL_PX,
+    in_turn,
+    latencies,
+    mixed_closed_loop,
+    per_second,
+    scenarios,
+    small_images,
+)
 from hemaserve import synthetic
 from hemaserve.imaging import decode
 
@@ -108,3 +116,15 @@ def test_each_bar_can_be_missed():
     assert holding({"ray": measured(3, 3), "litserve": measured(2, 1.2)}) == [True, False, True]
     assert holding({"ray": measured(3, 3, ours_ms=201)}) == [True, False, False]
     assert holding({"flask": measured(4.9, 9)}) == [False]
+
+
+def test_speed_counts_good_answers_to_the_last_one_without_the_beginning():
+    calls = [Call("routine", "ok", 1.0, at) for at in (0.5, 1.4, 5.5, 11.5)] + [
+        Call("routine", "refused", 0, 3.0)
+    ]
+    assert per_second(Load(calls, took_s=10.0, cpu_s=1.0)) == pytest.approx(2 / 10.0)
+
+
+def test_no_good_answer_is_an_error_that_says_what_came():
+    with pytest.raises(ValueError, match="1 calls: refused"):
+        per_second(Load([Call("routine", "refused", 0.1, 9.0)], took_s=10.0, cpu_s=1.0))

@@ -95,6 +95,9 @@ class ScreeningTriton:
     async def models(self):
         return sorted([*await self.other.models(), *self.descriptions])
 
+    async def loadable(self):
+        return sorted(self.asleep)
+
     async def load(self, model):
         if not self.up:
             raise Unavailable("the networks are not available at the moment")
@@ -112,7 +115,7 @@ class ScreeningTriton:
             return self.descriptions[model]
         return await self.other.model_config(model)
 
-    async def infer(self, model, inputs, outputs, *, timeout_s, priority):
+    async def infer(self, model, inputs, outputs, *, timeout_s, priority, headers):
         if model not in CLASSES:
             return await self.other.infer(model, inputs, outputs, timeout_s=timeout_s)
         ((_, images),) = inputs.items()
@@ -294,7 +297,7 @@ async def test_a_network_that_is_not_loaded_yet_is_loaded_when_it_is_asked(
 ):
     screening_triton.asleep = {name: screening_triton.descriptions.pop(name)}
     listed = (await classifier.ListClassifiers(classifier_pb2.ListClassifiersRequest())).models
-    assert name not in {model.name for model in listed}
+    assert name not in {model.name for model in listed if not model.on_request}
     assert name in screening_triton.asleep
     await classifier.ScreenField(classifier_pb2.ScreenFieldRequest(image=png(crop(0))))
     await screen_cells(classifier, cells(0))

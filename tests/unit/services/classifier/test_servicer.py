@@ -347,3 +347,19 @@ async def until(condition):
     async with asyncio.timeout(10):
         while not condition():  # noqa: ASYNC110 - the fake signals nothing
             await asyncio.sleep(0.005)
+
+
+async def test_a_shadow_is_compared_after_the_answer_and_changes_nothing_of_it(server, triton, tagged_crops):
+    classifier = classifier_pb2_grpc.ClassifierServiceStub(server)
+    plain = request(cell(tagged_crops([7])[0]), model="xception")
+    shadowed = classifier_pb2.ClassifyRequest(model="xception", cells=plain.cells, shadow_model="vit")
+    assert await ask(classifier, plain) == await ask(classifier, shadowed)
+    async with asyncio.timeout(20):
+        while ("vit", 1) not in triton.batches:  # noqa: ASYNC110 - it is Triton that is asked
+            await asyncio.sleep(0.005)
+
+
+async def test_what_is_not_loaded_is_listed_by_its_name_but_for_steps_of_ensembles(classifier, triton):
+    triton.asleep |= {name: triton.describe(name) for name in ("resnet50", "comparative_vote")}
+    response = await classifier.ListClassifiers(classifier_pb2.ListClassifiersRequest())
+    assert [model.name for model in response.models if model.on_request] == ["resnet50"]

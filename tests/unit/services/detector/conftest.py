@@ -103,7 +103,7 @@ class FakeTriton:
     async def ready(self, name):
         return name in self.described
 
-    async def infer(self, model, inputs, outputs, *, timeout_s, priority):
+    async def infer(self, model, inputs, outputs, *, timeout_s, priority, headers):
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         if self.in_flight == 3:

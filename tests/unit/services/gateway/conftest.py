@@ -190,6 +190,7 @@ class FakeClassifier(Fake, classifier_pb2_grpc.ClassifierServiceServicer):
         self.screen_errors: dict[str, DomainError] = {}
         self.models = ["vit", "xception"]
         self.asleep: list[str] = []
+        self.told_asleep = False
         self.screen_there = True
         self.screen_loaded = True
         self.screen_margin = CROP_MARGIN
@@ -261,6 +262,7 @@ class FakeClassifier(Fake, classifier_pb2_grpc.ClassifierServiceServicer):
                     for name in self.models
                 ),
                 *(self._screens() if self.screen_loaded else ()),
+                *(cells_pb2.Model(name=name, on_request=True) for name in self.asleep if self.told_asleep),
             ]
         )
 
@@ -369,6 +371,7 @@ class World:
     application: GatewayApplication
     stub: gateway_pb2_grpc.SmearServiceAsyncStub
     channel: grpc.aio.Channel
+    address: str
 
     @staticmethod
     def cell(
@@ -438,7 +441,7 @@ async def open_world(stack: AsyncExitStack, **settings: Any) -> World:
     application = GatewayApplication(chosen)
     server = await stack.enter_async_context(running(application, chosen, name="gateway"))
     channel = await stack.enter_async_context(grpc.aio.insecure_channel(server.address))
-    return World(*fakes, application, gateway_pb2_grpc.SmearServiceStub(channel), channel)
+    return World(*fakes, application, gateway_pb2_grpc.SmearServiceStub(channel), channel, server.address)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The server that all services share, over real gRPC on loopback, with servicers that misbehave on purpose."""
 
 import asyncio
+import socket
 import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -15,6 +16,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from hemaserve.errors import DeadlineExceeded, InvalidArgument, Unavailable
 from hemaserve.v1 import detector_pb2, detector_pb2_grpc
 from services.runtime.errors import from_rpc_error
+from services.runtime.health import ALIVE
 from services.runtime.remote import open_channel, remaining_s
 from services.runtime.server import RunningServer, running
 from services.runtime.settings import ServiceSettings
@@ -58,6 +60,12 @@ class App:
 
     async def close(self) -> None:
         self.closed = True
+
+
+@pytest.fixture
+def free_address() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return f"127.0.0.1:{probe.getsockname()[1]}"
 
 
 async def nothing(context) -> None:
@@ -191,6 +199,28 @@ async def test_reflection_lists_our_services():
         answer = await call.read()
 
     assert NAME in {service.name for service in answer.list_services_response.service}
+
+
+async def test_a_port_of_its_own_answers_for_health_without_tls_and_for_nothing_else(free_address):
+    async with (
+        serving(health_listen=free_address) as (app, _, channel),
+        grpc.aio.insecure_channel(free_address) as probes,
+    ):
+        await wait_for_health(probes, health_pb2.HealthCheckResponse.SERVING)
+        app.trouble = Unavailable("the networks are away")
+        await wait_for_health(probes, health_pb2.HealthCheckResponse.NOT_SERVING, "")
+        await wait_for_health(channel, health_pb2.HealthCheckResponse.NOT_SERVING, "")
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub(probes).ListDetectors(detector_pb2.ListDetectorsRequest())
+    assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_a_service_whose_check_fails_is_alive_all_the_same():
+    async with serving() as (app, _, channel):
+        app.trouble = Unavailable("the networks are away")
+        await wait_for_health(channel, health_pb2.HealthCheckResponse.NOT_SERVING)
+        answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=ALIVE))
+    assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
 async def test_draining_lets_a_call_in_progress_finish():

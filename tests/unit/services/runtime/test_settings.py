@@ -58,6 +58,18 @@ def test_half_of_tls_is_refused_and_the_other_half_named(settings, given, said):
 
 
 @behind
+def test_triton_is_shown_a_certificate_where_it_is_called_with_tls(settings):
+    with pytest.raises(ValidationError, match="triton_tls_ca is given without tls_certificate and tls_key"):
+        settings(triton_tls_ca="ca.crt")
+    files = settings(**OWN, tls_client_ca="ca.crt", triton_tls_ca="triton-ca.crt").triton_tls
+    assert [str(path) for path in (files.certificate, files.key, files.ca)] == [
+        "x.crt",
+        "x.key",
+        "triton-ca.crt",
+    ]
+
+
+@behind
 def test_services_behind_the_gateway_have_tls_both_ways_or_not_at_all(settings):
     with pytest.raises(ValidationError, match="tls_client_ca is missing"):
         settings(**OWN)

@@ -10,7 +10,7 @@ from hemaserve.cli.options import StackProfile
 from services.classifier.settings import ClassifierSettings
 from services.detector.settings import DetectorSettings
 from services.gateway.settings import GatewaySettings
-from services.stack.access import check_access
+from services.stack.access import check_access, check_rollout
 from services.stack.plan import plan
 from services.stack.profiles import PROFILES, SERVICES, TRITON, ProfileName
 from services.stack.requirements import CannotRun, model_repository
@@ -157,6 +157,24 @@ def test_a_stack_whose_access_file_is_of_no_use_does_not_start(tmp_path):
         check_access(StackSettings(access=path))
     path.write_text(to_text(Access()))
     check_access(StackSettings(access=path))
+
+
+def test_the_gateway_is_told_of_the_rollout_file(tmp_path):
+    settings = StackSettings(rollout=tmp_path / "rollout.json")
+    assert told(plan(settings), "gateway")["ROLLOUT"] == str(tmp_path / "rollout.json")
+    assert "ROLLOUT" not in told(plan(StackSettings()), "gateway")
+
+
+def test_a_stack_whose_rollout_file_is_of_no_use_does_not_start(tmp_path):
+    path = tmp_path / "rollout.json"
+    with pytest.raises(CannotRun, match="No such file"):
+        check_rollout(StackSettings(rollout=path))
+    path.write_text("{}")
+    with pytest.raises(CannotRun, match="format"):
+        check_rollout(StackSettings(rollout=path))
+    path.write_text('{"format": "hemaserve.rollout.v1"}')
+    check_rollout(StackSettings(rollout=path))
+    check_rollout(StackSettings())
 
 
 def test_a_stack_that_strangers_can_reach_asks_who_calls(tmp_path):

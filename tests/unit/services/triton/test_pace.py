@@ -20,7 +20,7 @@ class SlowTriton:
         self.priorities = []
         self.error = None
 
-    async def infer(self, model, inputs, outputs, *, timeout_s, priority):
+    async def infer(self, model, inputs, outputs, *, timeout_s, priority, headers):
         rows = len(inputs["x"])
         self.priorities.append(priority)
         self.rows_now += rows

@@ -1,0 +1,19 @@
+"""`python -m benchmarks.autoscaling`: try all candidates on all traces and write the table."""
+
+import argparse
+import json
+from pathlib import Path
+
+from benchmarks.autoscaling.choosing import table
+from benchmarks.capacity.profile import load_measured, profile_of
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", type=Path, default=Path("docs/scaling/autoscaling.json"))
+    arguments = parser.parse_args()
+    arguments.json.write_text(json.dumps(table(profile_of(load_measured())), indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

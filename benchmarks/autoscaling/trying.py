@@ -1,0 +1,271 @@
+"""Settings tried on traces: what was kept of the objective, and what it cost."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+import numpy as np
+
+from benchmarks.autoscaling import hpa, keda
+from benchmarks.autoscaling.cluster import WINDOW_S, Cluster
+from benchmarks.autoscaling.traces import Floats, Trace
+from benchmarks.capacity.profile import Profile
+from benchmarks.capacity.sizing import SHARE, WITHIN_S
+from benchmarks.capacity.stack import ROLES, Layout
+
+SCRAPE_S: Final = 15.0
+"""Prometheus' scrape interval: what an autoscaler is told is up to so old, and its rates are of the time before."""
+
+LEAST: Final = 2
+"""Replicas of each role that there always are, so that losing one loses nothing; the oracle's floor too."""
+
+MOST: Final = 8
+"""Half as many again as the busiest minute of any trace needs: an autoscaler that overshoots stops there."""
+
+START_S: Final = {
+    "gateway": 15.0,
+    "detector": 15.0,
+    "triton-detection": 25.0,
+    "classifier": 15.0,
+    "triton-classification": 25.0,
+}
+"""From when a pod is asked for until it works: about 5 s to schedule it and begin its container, whose image its node
+has, what was measured for it to be ready (docs/footprint.md: the whole stack 5 s alone, up to 16 s beside other work),
+and 2 s until its probe and its callers notice."""
+
+CORE_HOUR: Final = 0.04
+"""Price of a core for an hour, in dollars: about what clouds ask for one with its memory, without a discount."""
+
+
+class Autoscaler(Protocol):
+    """What decides how many replicas there are, every fifteen seconds."""
+
+    def decide(self, now_s: float, cluster: Cluster) -> Mapping[str, int]:
+        """Replicas to ask for, by role."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of settings on a trace.
+
+    Attributes:
+        kept: share of all fields that were answered in time.
+        worst: that share in the worst five minutes.
+        p99_ms: latency of the answered ones.
+        refused: share of all fields.
+        replica_hours: of all roles together.
+        core_hours: of all roles together.
+        most: the most replicas of each role at any time.
+        replicas: of each role, minute by minute.
+    """
+
+    kept: float
+    worst: float
+    p99_ms: float
+    refused: float
+    replica_hours: float
+    core_hours: float
+    most: Mapping[str, int]
+    replicas: Mapping[str, list[int]]
+
+    @property
+    def holds(self) -> bool:
+        """Whether the objective is kept."""
+        return self.kept >= SHARE
+
+    def figures(self) -> dict[str, Any]:
+        """For a table."""
+        return {
+            "kept": round(self.kept, 5),
+            "worst_five_minutes": round(self.worst, 4),
+            "p99_ms": round(self.p99_ms, 1),
+            "refused": round(self.refused, 5),
+            "replica_hours": round(self.replica_hours, 2),
+            "core_hours": round(self.core_hours, 2),
+            "dollars": round(self.core_hours * CORE_HOUR, 2),
+            "most": dict(self.most),
+        }
+
+
+def run(
+    profile: Profile,
+    trace: Trace,
+    autoscaler: Autoscaler,
+    first: Mapping[str, int],
+    *,
+    seed: int = 1,
+    start_s: Mapping[str, float] = START_S,
+) -> Result:
+    """A trace with an autoscaler.
+
+    Args:
+        first: replicas at the beginning.
+    """
+    arrivals = trace.arrivals(seed)
+    cluster = Cluster(profile, start_s, trace.seconds, first, seed)
+    windows = math.ceil(trace.seconds / WINDOW_S)
+    bounds = np.searchsorted(arrivals, np.arange(windows + 1) * WINDOW_S)
+    lost = list(trace.lost)
+    replicas: dict[str, list[int]] = {role: [] for role in ROLES}
+    for window in range(windows):
+        now_s = window * WINDOW_S
+        while lost and lost[0][0] <= now_s:
+            _, role = lost.pop(0)
+            pool = cluster.pools[role]
+            wanted = pool.replicas
+            pool.lose(now_s)
+            pool.scale(wanted, now_s + start_s[role])  # the Deployment replaces it
+        if window and now_s % hpa.SYNC_PERIOD_S == 0:
+            for role, count in autoscaler.decide(now_s, cluster).items():
+                cluster.pools[role].scale(count, now_s + start_s[role])
+        if now_s % 60 == 0:
+            for role, pool in cluster.pools.items():
+                replicas[role].append(pool.replicas)
+        cluster.run(window, arrivals[bounds[window] : bounds[window + 1]], WITHIN_S)
+    return _result(cluster, replicas)
+
+
+def _result(cluster: Cluster, replicas: Mapping[str, list[int]]) -> Result:
+    layout = Layout()
+    latencies = np.concatenate(cluster.latencies)
+    good, asked = np.array(cluster.in_time).T
+    window = int(300 / WINDOW_S)
+    kernel = np.ones(window)
+    recent = np.convolve(asked, kernel, "valid")
+    worst = np.convolve(good, kernel, "valid")[recent > 0] / recent[recent > 0]
+    return Result(
+        kept=float(good.sum() / asked.sum()),
+        worst=float(worst.min()),
+        p99_ms=float(1000 * np.percentile(latencies, 99)),
+        refused=float(cluster.refused.sum() / asked.sum()),
+        replica_hours=sum(cluster.replica_s.values()) / 3600,
+        core_hours=sum(layout.roles[role].cores * spent for role, spent in cluster.replica_s.items()) / 3600,
+        most={role: max(counts) for role, counts in replicas.items()},
+        replicas=replicas,
+    )
+
+
+@dataclass
+class Fixed:
+    """No autoscaler: what there is, remains."""
+
+    def decide(self, now_s: float, cluster: Cluster) -> Mapping[str, int]:  # noqa: ARG002
+        """Nothing to change."""
+        return {}
+
+
+@dataclass
+class Planned:
+    """Somebody who knows the future: so many replicas in each minute, asked for so early that they work then."""
+
+    minutes: Mapping[str, Floats]
+    start_s: Mapping[str, float]
+
+    def decide(self, now_s: float, cluster: Cluster) -> Mapping[str, int]:  # noqa: ARG002
+        """What this moment needs, and what the one needs at which a pod that is asked for now works."""
+        wanted = {}
+        for role, counts in self.minutes.items():
+            ahead_s = now_s + math.ceil(self.start_s[role] / hpa.SYNC_PERIOD_S) * hpa.SYNC_PERIOD_S
+            minutes = counts[int(now_s // 60) : int(ahead_s // 60) + 1]
+            wanted[role] = int(minutes.max()) if len(minutes) else LEAST
+        return wanted
+
+
+@dataclass
+class ByProcessor:
+    """The fallback: an HPA of each role on the mean share of its pods' processor requests."""
+
+    share: float
+    behavior: hpa.Behavior
+    _controllers: dict[str, hpa.Controller] = field(default_factory=dict)
+
+    def decide(self, now_s: float, cluster: Cluster) -> Mapping[str, int]:
+        """What the HPAs say; the metrics server's figures are of the minute up to the last scrape."""
+        wanted = {}
+        for role, pool in cluster.pools.items():
+            controller = self._controllers.setdefault(role, hpa.Controller(LEAST, MOST, self.behavior))
+            value = float(np.mean(_lately(cluster.seen[role].busy, now_s, 60.0)))
+            # A pod counts once it was ready before the figures' last moment.
+            seen = [ready_s <= now_s - SCRAPE_S for ready_s in pool.ready_s]
+            pods = [hpa.PodMetric(value if ready else None, ready=ready) for ready in seen]
+            proposal = hpa.for_pods(pods, self.share, current=pool.replicas, full=1.0)
+            wanted[role] = controller.decide(
+                now_s, pool.replicas, hpa.largest([proposal], current=pool.replicas)
+            )
+        return wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """What a trigger reads of a cluster.
+
+    Attributes:
+        read: its value at the last scrape, summed over the replicas.
+        title: what it is.
+    """
+
+    read: Callable[[Cluster, str, float], float]
+    title: str
+
+
+def _lately(values: Floats, now_s: float, seconds: float) -> Floats:
+    """The windows of so many seconds before the last scrape."""
+    scraped = int(now_s // SCRAPE_S * SCRAPE_S / WINDOW_S)
+    return values[max(0, scraped - int(seconds / WINDOW_S)) : max(1, scraped)]
+
+
+def _inside(cluster: Cluster, role: str, now_s: float) -> float:
+    """What is with a role at the last scrape. A caller holds what is with those whom it calls."""
+    places = {"gateway": ROLES, "detector": ROLES[1:3], "classifier": ROLES[3:]}.get(role, (role,))
+    return float(sum(_lately(cluster.seen[place].inside, now_s, SCRAPE_S)[-1] for place in places))
+
+
+def _rate(name: str, window_s: float) -> Callable[[Cluster, str, float], float]:
+    def read(cluster: Cluster, role: str, now_s: float) -> float:
+        return float(_lately(getattr(cluster.seen[role], name), now_s, window_s).sum() / window_s)
+
+    return read
+
+
+IN_FLIGHT: Final = Signal(_inside, "in flight")
+IN_TRITON: Final = Signal(_rate("stayed_s", 60.0), "requests in Triton, waiting or at work")
+QUEUED: Final = Signal(_rate("queued_s", 60.0), "requests that wait in Triton")
+REFUSED: Final = Signal(
+    lambda cluster, _, now_s: float(_lately(cluster.refused, now_s, 60.0).sum() / 60.0), "refusals a second"
+)
+
+
+@dataclass
+class ByKeda:
+    """A ScaledObject of each role."""
+
+    specs: Mapping[str, keda.ScaledObject]
+    signals: Mapping[str, Mapping[str, Signal]]
+    _scalers: dict[str, keda.Scaler] = field(default_factory=dict)
+
+    def decide(self, now_s: float, cluster: Cluster) -> Mapping[str, int]:
+        """What they say."""
+        wanted = {}
+        for role, spec in self.specs.items():
+            scaler = self._scalers.setdefault(role, keda.Scaler(spec))
+            current = cluster.pools[role].replicas
+            readings = {
+                name: signal.read(cluster, role, now_s) for name, signal in self.signals[role].items()
+            }
+            if now_s % spec.polling_interval_s == 0:
+                current = scaler.poll(now_s, current, readings)
+            wanted[role] = scaler.sync(now_s, current, readings)
+        return wanted
+
+
+@dataclass
+class Mixed:
+    """Triton's roles by one autoscaler, the services by another."""
+
+    triton: Autoscaler
+    services: Autoscaler
+
+    def decide(self, now_s: float, cluster: Cluster) -> Mapping[str, int]:
+        """What each says of its own."""
+        return {**self.services.decide(now_s, cluster), **self.triton.decide(now_s, cluster)}

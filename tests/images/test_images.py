@@ -1,0 +1,171 @@
+"""The real images, started by podman from the compose file: as one stack they answer, are confined, and end in order.
+
+Needs root, podman and the images of `make images`; says what it used. A runtime of containers is tried by starting one.
+What this does not show: Docker's own engine, NVIDIA's image, Kubernetes' probes.
+"""
+
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hemaserve import synthetic
+
+from ..e2e.conftest import COMMAND, _free_address, wait_until
+
+ROOT = Path(__file__).parents[2]
+COMPOSE = ROOT / "deploy" / "docker" / "compose.yaml"
+TAG = os.environ.get("HEMASERVE_TAG", "latest")
+SERVICES = ("triton", "detector", "classifier", "gateway")
+LIMIT_BYTES = 250e6
+
+pytestmark = [
+    pytest.mark.long,  # builds on images of some hundred MB, and starts a whole stack of containers
+    pytest.mark.skipif(shutil.which("podman") is None, reason="podman is not installed"),
+]
+
+
+def image(name: str) -> str:
+    return f"localhost/hemaserve/{'triton-embedded' if name == 'triton' else name}:{TAG}"
+
+
+def podman(*words: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(["podman", *words], capture_output=True, text=True, check=check, timeout=120)
+
+
+def limits() -> dict[str, int]:
+    """No more than this process may have: who is not all-powerful cannot give more."""
+    return {"nofile": resource.getrlimit(resource.RLIMIT_NOFILE)[1], "nproc": 4096}
+
+
+@pytest.fixture(scope="module")
+def runtime() -> str:
+    """The first runtime that starts a container here."""
+    if podman("image", "exists", image("gateway"), check=False).returncode:
+        pytest.fail(f"{image('gateway')} is not there: make images")
+    words = [f"--ulimit={name}={most}:{most}" for name, most in limits().items()]
+    for name in ("crun", "runc"):
+        probe = (
+            "--runtime",
+            name,
+            "run",
+            "--rm",
+            "--network=none",
+            *words,
+            "--entrypoint=python3",
+            image("gateway"),
+            "-V",
+        )
+        if shutil.which(name) and podman(*probe, check=False).returncode == 0:
+            return name
+    pytest.fail("neither crun nor runc starts a container here")
+
+
+@pytest.fixture(scope="module")
+def stack(runtime: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of the gateway."""
+    folder = tmp_path_factory.mktemp("compose")
+    more = folder / "limits.yaml"
+    more.write_text(yaml.safe_dump({"services": {name: {"ulimits": limits()} for name in SERVICES}}))
+    address = _free_address()
+    environment = os.environ | {
+        "HEMASERVE_IMAGES": "localhost/hemaserve",
+        "HEMASERVE_TAG": TAG,
+        "HEMASERVE_PORT": address.rpartition(":")[2],
+    }
+    compose = [
+        *(sys.executable, "-m", "podman_compose", "--podman-args", f"--runtime={runtime}", "--in-pod=false"),
+        *("--project-name", "hemaserve-test", "--file", str(COMPOSE), "--file", str(more)),
+    ]
+    try:
+        up = subprocess.run(
+            [*compose, "up", "--detach"],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert up.returncode == 0, up.stdout + up.stderr
+        health = [*COMMAND, "health", "--address", address]
+        wait_until(
+            lambda: subprocess.run(health, capture_output=True, check=False).returncode == 0,
+            "the stack answers",
+        )
+        yield address
+    finally:
+        subprocess.run([*compose, "down"], env=environment, capture_output=True, timeout=120, check=False)
+
+
+def container(name: str) -> str:
+    return f"hemaserve-test_{name}_1"
+
+
+@pytest.mark.parametrize("name", ["gateway", "detector", "classifier"])
+def test_a_services_image_is_small(name: str):
+    assert int(podman("image", "inspect", "--format={{.Size}}", image(name)).stdout) < LIMIT_BYTES
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_an_image_has_only_what_it_needs(name: str, runtime: str):
+    code = (
+        "import json, os, shutil, importlib.util as u; print(json.dumps(["
+        "[w for w in ('sh', 'bash', 'pip', 'gcc', 'cc', 'apt-get', 'dpkg') if shutil.which(w)], "
+        "[m for m in ('torch', 'pip', 'setuptools', 'scipy') if u.find_spec(m)]]))"
+    )
+    words = [f"--ulimit={limit}={most}:{most}" for limit, most in limits().items()]
+    done = podman(
+        *("--runtime", runtime, "run", "--rm", "--network=none", *words),
+        *("--entrypoint=python3", image(name), "-c", code),
+    )
+
+    assert json.loads(done.stdout) == [[], []]
+
+
+def test_the_images_answer_as_one_stack(stack: str, tmp_path: Path):
+    field = tmp_path / "field.png"
+    drawn = synthetic.generate_field(7)
+    field.write_bytes(synthetic.encode_png(drawn.image))
+    done = subprocess.run(
+        [*COMMAND, "analyze", "--address", stack, "--json", "-", str(field)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    counted = json.loads(done.stdout)
+    print(json.dumps(counted)[:2000])
+    assert counted
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_container_is_confined_and_its_health_command_agrees(stack: str, name: str):
+    code = (
+        "import os\n"
+        "status = dict(l.split(':', 1) for l in open('/proc/self/status'))\n"
+        "try:\n  open('/x', 'w')\nexcept OSError as error:\n  wrote = error.strerror\n"
+        "print(os.getuid(), status['CapEff'].strip(), status['NoNewPrivs'].strip(), wrote)"
+    )
+
+    said = podman("exec", container(name), "python3", "-c", code).stdout
+    assert said == "10001 0000000000000000 1 Read-only file system\n"
+    assert (
+        podman("exec", container(name), "python3", "-m", "services.probe", name).stdout
+        == f"{name}: SERVING\n"
+    )
+
+
+def test_a_container_that_is_told_to_stop_ends_in_order(stack: str):
+    """Last, because nothing is left of the stack."""
+    for name in reversed(SERVICES):
+        podman("kill", "--signal=TERM", container(name))
+        assert podman("wait", container(name)).stdout.strip() == "0", podman("logs", container(name)).stderr

@@ -1,0 +1,84 @@
+"""The overlays, built once."""
+
+import copy
+import json
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ..docs.conftest import script
+from .reading import Deployed
+
+__all__ = ["script"]
+
+ROOT = Path(__file__).parents[3]
+OVERLAYS = ("cpu-production", "gpu-production", "single-node")
+
+
+@pytest.fixture(scope="session")
+def built(script) -> dict[str, list[dict]]:
+    """All overlays by name."""
+    manifests = script("manifests")
+    assert manifests.OVERLAYS == OVERLAYS, "tests look at all of them"
+    return {name: manifests.build(manifests.KUBERNETES / "overlays" / name) for name in OVERLAYS}
+
+
+@pytest.fixture(scope="session")
+def base(script) -> Deployed:
+    """What overlays are made from."""
+    manifests = script("manifests")
+    return Deployed(manifests.build(manifests.KUBERNETES / "base"))
+
+
+@pytest.fixture(params=OVERLAYS)
+def overlay(request) -> str:
+    """Each overlay's name in turn."""
+    return request.param
+
+
+@pytest.fixture
+def deployed(built, overlay) -> Deployed:
+    """One overlay."""
+    return Deployed(built[overlay])
+
+
+@pytest.fixture
+def broken(built) -> Callable[..., Deployed]:
+    """`broken(change)`: the CPU overlay after `change(deployed)` did something to it."""
+
+    def after(change: Callable[[Deployed], None]) -> Deployed:
+        changed = Deployed(copy.deepcopy(built["cpu-production"]))
+        change(changed)
+        return changed
+
+    return after
+
+
+@pytest.fixture(scope="session")
+def footprint() -> dict[str, int]:
+    """MiB that each service keeps after work, as docs/footprint.md has them of the whole repository."""
+    page = (ROOT / "docs" / "footprint.md").read_text().partition("## full")[2]
+    rows = re.findall(r"^\| ([^|]+) \| \d+ \| \d+ \| (\d+) \| \d+ \|$", page, re.MULTILINE)
+    found = {name: int(mib) for name, mib in rows}
+    assert {"gateway", "detector", "classifier", "tritonserver"} <= found.keys()
+    return found
+
+
+@pytest.fixture(scope="session")
+def fallback(script, tmp_path_factory) -> Deployed:
+    """The base with the component that no overlay has: the one for clusters without KEDA."""
+    manifests = script("manifests")
+    folder = manifests.KUBERNETES
+    inside = tmp_path_factory.mktemp("fallback")
+    kustomization = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "namespace": "hemaserve",
+        "resources": [os.path.relpath(folder / "base", inside.resolve())],
+        "components": [os.path.relpath(folder / "components" / "autoscaling-hpa", inside.resolve())],
+    }
+    (inside / "kustomization.yaml").write_text(json.dumps(kustomization))
+    return Deployed(manifests.build(inside))
