@@ -162,7 +162,7 @@ def _empty(document: Document) -> str:
     ]
     return (
         "## The empty path\n\nThe same stack with networks that do nothing: what a field costs beside them. "
-        f"{document['image']['source'].capitalize()}; {document['at_once']} callers. *Our own* is the processor time "
+        f"Image: {document['image']['source']}; {document['at_once']} callers. *Our own* is the processor time "
         "of gateway, detector with its decoders and classifier, less that of a chain of bare grpc.aio servers that "
         "send the same bytes, and less decoding.\n\n"
         + table(header, rows)
@@ -193,7 +193,8 @@ def _curves(document: Document) -> str:
 
 def _start(document: Document) -> str:
     loading = [
-        [name, f"{each['seconds']:.1f}", f"{each['mb']:.0f}"] for name, each in document["loading"].items()
+        [name, f"{each['seconds']:.1f}", str(each["instances"]), f"{each['mb']:.0f}"]
+        for name, each in document["loading"].items()
     ]
     ready = [[name, f"{seconds:.1f}"] for name, seconds in document["ready_s"].items()]
     return (
@@ -202,7 +203,7 @@ def _start(document: Document) -> str:
         f"after {_spread(document['stack_ready_s'])} s. Memory of each process: [footprint](footprint.md).\n\n"
         + table(["Part", "Ready after, s"], ready)
         + "\nEach network loaded alone into a Triton that runs, with all its instances:\n\n"
-        + table(["Network", "Seconds", "MB of memory (PSS)"], loading)
+        + table(["Network", "Seconds", "Instances", "MB of theirs (PSS)"], loading)
     )
 
 

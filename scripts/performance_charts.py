@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from accuracy_charts import Chart
-from matplotlib.ticker import NullFormatter, ScalarFormatter
+from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 from measured_page import Documents
 
 from hemaserve.evaluation.pictures import BLUE, ORANGE
@@ -198,5 +198,6 @@ def _draw_pair(axes: Any, points: Iterable[Sequence[float]], label: str) -> None
 
 def _plain(axis: Any) -> None:
     """Numbers on a logarithmic axis as people write them."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axis.set_major_formatter(ScalarFormatter())
     axis.set_minor_formatter(NullFormatter())

@@ -50,11 +50,12 @@ def crops_per_second(
         data = Path(folder) / "data"
         data.mkdir()
         (data / "crops").write_bytes(crops[0].tobytes())
+        # Whether its windows agree is not asked of it: rounds in turns with others tell how far apart they are.
         ran = subprocess.run(
             [
                 *(str(path), "-m", model, "-u", address, "-i", "grpc", "-a", "-b", str(batch)),
                 *("--concurrency-range", str(concurrency), "--input-data", str(data)),
-                *("-p", str(int(1000 * seconds)), "-s", "30", "-r", "4", "-f", str(report)),
+                *("-p", str(int(1000 * seconds)), "-s", "10000", "-r", "3", "-f", str(report)),
             ],
             env=os.environ | {"LD_LIBRARY_PATH": str(path.parent.absolute())},
             capture_output=True,

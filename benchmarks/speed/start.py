@@ -2,14 +2,14 @@
 
 Starts stacks of the default profile one after the other; a client that was ready before each of them asks for a field
 the moment that all is. In the last one each network of the repository is taken out of Triton and loaded again, alone:
-how long that takes, and by how much Triton's processes grow.
+how long that takes, and what its processes take.
 """
 
 import argparse
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -77,31 +77,31 @@ def _loading(address: str, keeper: int, names: Sequence[str]) -> dict[str, dict[
     found = {}
     with InferenceServerClient(address) as client:
         for name in names:
-            if client.is_model_ready(name):
-                # An ensemble that it is a member of goes without it from here on.
-                client.unload_model(name, client_timeout=LOAD_TIMEOUT_S)
-                _settled(keeper)
-            before = _pss(keeper)
+            # An ensemble that it is a member of goes without it from here on.
+            client.unload_model(name, client_timeout=LOAD_TIMEOUT_S)
+            while client.is_model_ready(name):
+                time.sleep(0.05)
+            before = {process.pid for process in _instances(keeper)}
             began = time.monotonic()
             client.load_model(name, client_timeout=LOAD_TIMEOUT_S)
             seconds = time.monotonic() - began
-            found[name] = {"seconds": round(seconds, 2), "mb": round((_pss(keeper) - before) / MB, 1)}
+            # Those of others may still be on their way out; new ones are its own.
+            own = [
+                process.memory_full_info().pss for process in _instances(keeper) if process.pid not in before
+            ]
+            found[name] = {"seconds": round(seconds, 2), "mb": round(sum(own) / MB, 1), "instances": len(own)}
             client.unload_model(name, client_timeout=LOAD_TIMEOUT_S)
-            _settled(keeper)
     return found
 
 
-def _settled(keeper: int) -> None:
-    """Return when the processes of what was unloaded are gone: none went for half a second."""
-    before = -1
-    while (now := len(psutil.Process(keeper).children(recursive=True))) != before:
-        before = now
-        time.sleep(0.5)
-
-
-def _pss(keeper: int) -> int:
-    processes = [psutil.Process(keeper), *psutil.Process(keeper).children(recursive=True)]
-    return sum(process.memory_full_info().pss for process in processes)
+def _instances(keeper: int) -> list[psutil.Process]:
+    """The processes that run a network each."""
+    found = []
+    for process in psutil.Process(keeper).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if "python_backend_stub" in process.cmdline()[0]:
+                found.append(process)
+    return found
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import shutil
 
 import pytest
 
@@ -15,6 +16,16 @@ def page(script):
 def measured(page):
     """The measurements of the page."""
     return page.load(page.results)
+
+
+@pytest.fixture(scope="module")
+def written(page, measured, tmp_path_factory):
+    """The same page and charts, written elsewhere."""
+    folder = tmp_path_factory.mktemp("performance")
+    for name, document in measured.items():
+        (folder / f"{name}.json").write_text(json.dumps(document))
+    page.write(folder / "page.md", folder)
+    return folder
 
 
 def test_the_page_and_its_charts_are_current(page):
@@ -39,21 +50,18 @@ def test_every_bar_stands_on_the_page_with_what_was_measured(page, measured):
         ("curves", ("by_callers", 0, "fields_per_second")),
     ],
 )
-def test_another_figure_makes_the_page_stale(page, measured, tmp_path, name, path):
-    documents = copy.deepcopy(dict(measured))
-    for each, document in documents.items():
-        (tmp_path / f"{each}.json").write_text(json.dumps(document))
-    file = tmp_path / "page.md"
-    page.write(file, tmp_path)
-    page.check(file, tmp_path)
+def test_another_figure_makes_the_page_stale(page, measured, written, tmp_path, name, path):
+    folder = shutil.copytree(written, tmp_path / "performance")
+    page.check(folder / "page.md", folder)
+    document = copy.deepcopy(measured[name])
     *way, last = path
-    place = documents[name]
+    place = document
     for step in way:
         place = place[step]
     place[last] = 3 * place[last] + 1
-    (tmp_path / f"{name}.json").write_text(json.dumps(documents[name]))
+    (folder / f"{name}.json").write_text(json.dumps(document))
     with pytest.raises(SystemExit, match="not current"):
-        page.check(file, tmp_path)
+        page.check(folder / "page.md", folder)
 
 
 def test_what_was_not_measured_is_told(page, measured):
