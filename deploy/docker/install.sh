@@ -26,11 +26,3 @@ find "$target/bin" ! -type d ! -name 'python*' -delete
 rm -f "$packages"/*.dist-info/direct_url.json "$packages"/*.dist-info/RECORD
 # The root is read-only and files carry one time: what was compiled is right for good.
 "$target/bin/python3" -m compileall -q --invalidation-mode unchecked-hash "$packages"
-
-if [ "$1" = triton ]; then
-  # Assembled now, because a read-only root leaves no other time.
-  "$target/bin/python3" -c 'from pathlib import Path
-from services.triton.backend_directory import backend_directory
-from services.triton.wheel import find_wheel
-backend_directory(find_wheel(Path("/models")), Path("/opt/hemaserve/cache"))'
-fi
