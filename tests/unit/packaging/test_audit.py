@@ -98,5 +98,5 @@ def test_a_package_that_could_not_be_looked_up_is_named_and_no_success(audit, lo
 
 
 def test_the_locks_of_the_images_are_those_that_are_audited(audit):
-    assert {path.stem for path in audit.LOCKS} == {"services", "triton"}
+    assert {path.stem for path in audit.LOCKS} == {"gateway", "networks", "triton"}
     assert len({pin for path in audit.LOCKS for pin in audit.pins(path.read_text())}) > 50
