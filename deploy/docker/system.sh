@@ -1,12 +1,13 @@
 #!/bin/sh
 # Lays out /system: a Debian of Python, its libraries and nothing else, no shell and no package manager. And
-# /libpython, which only what embeds Python needs.
+# /stubs: what Triton's stubs need beside, which embed Python and are started by bash.
 set -eu
 here=$(dirname "$0")
 sh "$here/unpack.sh" /system base-files netbase ca-certificates libc6 libcrypt1 libgcc-s1 libstdc++6 zlib1g libbz2-1.0 \
   libexpat1 libffi8 liblzma5 libssl3 libuuid1 python3.11-minimal libpython3.11-minimal libpython3.11-stdlib
-sh "$here/unpack.sh" /libpython libpython3.11
+sh "$here/unpack.sh" /stubs libpython3.11 bash libtinfo6
 
+rm -rf /stubs/etc /stubs/usr/share/locale /stubs/usr/bin/bashbug
 cd /system
 rm -rf usr/sbin sbin usr/lib/x86_64-linux-gnu/gconv
 find usr/bin ! -type d ! -name 'python3*' -delete
