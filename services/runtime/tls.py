@@ -158,20 +158,6 @@ def channel_credentials(material: TlsMaterial) -> grpc.ChannelCredentials:
     return grpc.ssl_channel_credentials(material.ca, material.own.key, material.own.certificate)
 
 
-def first_name(path: Path) -> str:
-    """A host name that the certificate in this file is for.
-
-    Raises:
-        TlsFileError: the file cannot be used, or its certificate is for no host name.
-    """
-    try:
-        extensions = _certificates(path, _read(path))[0].extensions
-        names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        return names.get_values_for_type(x509.DNSName)[0]
-    except (x509.ExtensionNotFound, IndexError):
-        raise TlsFileError(f"the certificate in {path} is for no host name") from None
-
-
 def _configuration(material: TlsMaterial) -> grpc.ServerCertificateConfiguration:
     own = [] if material.own is None else [(material.own.key, material.own.certificate)]
     return grpc.ssl_server_certificate_configuration(own, material.ca)
