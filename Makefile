@@ -41,7 +41,7 @@ up: .venv/.serving ## start the whole stack on this machine; Ctrl-C stops it
 test: .venv/.dev ## run all tests, with real Triton and real networks
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-test-long: .venv/.dev ## run the tests that take minutes and that `make test` leaves out
+test-long: .venv/.dev ## run the tests that take minutes and that `make test` leaves out; of the images: after `make images`
 	$(BIN)/python -m pytest -m long $(PYTEST_ARGS)
 
 test-training: ## test the factory of networks, in its own environment (see training/README.md)
@@ -68,6 +68,16 @@ protos: .venv/.dev ## generate the stubs and the API reference from the contract
 	$(BIN)/python scripts/api_reference.py
 	$(BIN)/python scripts/telemetry.py
 
+docs: .venv/.dev ## write anew what is made from declarations, specifications and recorded measurements
+	$(BIN)/python scripts/api_reference.py
+	$(BIN)/python scripts/telemetry.py
+	$(BIN)/python scripts/committed_models.py
+	$(BIN)/python -m observability
+	$(BIN)/python scripts/performance.py
+	$(BIN)/python scripts/reliability.py
+	$(BIN)/python scripts/accuracy.py --render
+	$(BIN)/python -m benchmarks.capacity.page
+
 release-protos: .venv/.dev ## at a release: remember the contract that later ones must stay compatible with
 	$(BIN)/buf build protos --output protos/released.binpb
 
@@ -78,7 +88,7 @@ bench: .venv/.dev ## measure speed and start-up against their ceilings, for 40 m
 	$(BIN)/python -m benchmarks start --json docs/performance/start.json
 	$(BIN)/python scripts/performance.py
 
-bench-check: .venv/.dev ## whether it became slower: the cheap ratios against docs/performance/baseline.json
+bench-check: .venv/.dev ## whether it became slower than what `python -m benchmarks regression --record` recorded
 	$(BIN)/python -m benchmarks regression
 
 bench-footprint: .venv/.dev ## measure memory and start-up of each profile, and write docs/footprint.md
@@ -101,7 +111,7 @@ lock: .venv/.dev ## after an upgrade: write the installed versions to constraint
 	echo 'setuptools>=77' | $(LOCK) --allow-unsafe --output-file deploy/docker/setuptools.txt -
 
 check-locks: .venv/.dev ## ask the package index whether every locked package can be had with the hash that is locked
-	for lock in deploy/requirements/*.txt; do \
+	for lock in deploy/requirements/*.txt deploy/docker/setuptools.txt; do \
 	  $(PIP) download --quiet --require-hashes --no-deps --dest build/locked --requirement $$lock || exit 1; done
 
 sbom: .venv/.dev ## write what the images are made of, networks included, to dist/sbom (CycloneDX)
@@ -119,6 +129,7 @@ audit: .venv/.dev ## look up known vulnerabilities of the images' packages; AUDI
 
 check-deploy: .venv/.dev .venv-checkov/bin/checkov ## check policies of the Kubernetes manifests, with checkov
 	$(BIN)/python scripts/check_deploy.py --checkov .venv-checkov/bin/checkov
+
 images: .venv/.dev ## build the images, and write docs/images.md; IMAGES_ARGS="--base IMAGE" without a registry
 	$(BIN)/python scripts/images.py --page docs/images.md $(IMAGES_ARGS)
 

@@ -16,6 +16,8 @@ BENCHMARKS: Final = {
     "perf_analyzer": ("benchmarks.speed.perf_analyzer", "fetch NVIDIA's load generator for Triton"),
     "crops_per_second": ("benchmarks.crops_per_second", "crops a second of each classifier, docs/accuracy"),
     "footprint": ("benchmarks.footprint", "memory, and time to ready, of each profile"),
+    "capacity": ("benchmarks.capacity.__main__", "service times for the simulation, and what it predicts"),
+    "autoscaling": ("benchmarks.autoscaling.__main__", "autoscalers on traces of load, docs/scaling.md"),
     "overload": ("benchmarks.overload", "several times the load that the stack can carry"),
     "faults": ("benchmarks.faults", "random faults under load"),
     "soak": ("benchmarks.soak", "an even load for a long time"),

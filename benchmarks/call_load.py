@@ -7,7 +7,7 @@ from when it was due: a generator that falls behind makes the figures worse and 
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any, Final
@@ -175,12 +175,20 @@ async def routine_at_random(asking: _Asking, seconds: float, rate: float) -> Non
     await _at_random(asking, seconds, rate, ROUTINE)
 
 
-async def _at_random(asking: _Asking, seconds: float, rate: float, mix: dict[str, float]) -> None:
-    chance = random.Random(1)
+async def _at_random(asking: _Asking, seconds: float, rate: float, mix: Mapping[str, float]) -> None:
     async with asyncio.TaskGroup() as group:
-        at = 0.0
-        while (at := at + chance.expovariate(rate)) < seconds:
+        for at, priority in arrivals(rate, seconds, mix):
             due = asking.began + at
             await asyncio.sleep(max(0.0, due - time.monotonic()))
-            (priority,) = chance.choices(list(mix), list(mix.values()))
             group.create_task(asking.ask(priority, due))
+
+
+def arrivals(
+    rate: float, seconds: float, mix: Mapping[str, float] = MIX, seed: int = 1
+) -> Iterator[tuple[float, str]]:
+    """When calls at random moments are due, in seconds, and how urgent each is: the same for a seed."""
+    chance = random.Random(seed)
+    at = 0.0
+    while (at := at + chance.expovariate(rate)) < seconds:
+        (priority,) = chance.choices(list(mix), list(mix.values()))
+        yield at, priority

@@ -28,7 +28,7 @@ from typing import Any, Final
 import psutil
 
 from benchmarks import images
-from benchmarks.call_load import MIX, Call, Plan, closed_loop, generate, open_loop, stat_alone
+from benchmarks.call_load import MIX, Call, Load, Plan, closed_loop, generate, open_loop, stat_alone
 from benchmarks.claims import claim
 from benchmarks.footprint import PROFILES, groups, stack
 from benchmarks.machine import facts
@@ -79,7 +79,17 @@ def main() -> None:
 
 def _command(arguments: argparse.Namespace) -> str:
     """How to measure the same once more."""
-    times = ("times", "rounds", "warm_up_s", "peak_s", "stat_s", "overload_s", "deadline_s")
+    times = (
+        "times",
+        "rounds",
+        "warm_up_s",
+        "peak_s",
+        "stat_s",
+        "overload_s",
+        "deadline_s",
+        "at_once",
+        "batch_ms",
+    )
     flags = (f"--{name.replace('_', '-')} {getattr(arguments, name):g}" for name in times)
     return f"python -m benchmarks.overload --profile {arguments.profile} {' '.join(flags)}"
 
@@ -240,14 +250,22 @@ class _Phase:
         memory: resident MiB of each, before and after.
     """
 
-    seconds: float
-    calls: list[Call]
+    load: Load
     cpu_s: dict[str, float]
     memory: dict[str, dict[str, int]]
 
     @property
+    def calls(self) -> list[Call]:
+        return self.load.calls
+
+    @property
+    def seconds(self) -> float:
+        return self.load.took_s
+
+    @property
     def goodput(self) -> float:
-        return sum(call.outcome == OK for call in self.calls) / self.seconds
+        """Without what was still answered when no more calls were begun: that had the machine to itself."""
+        return self.load.per_second()
 
     @property
     def load_share(self) -> float:
@@ -271,7 +289,7 @@ def _watched(state: dict[str, Any], kind: Any, plan: Plan, seconds: float, how_m
     load = generate(kind, plan, seconds, how_much, meanwhile=look)
     cpu_s = {name: round(_cpu_s(group) - cpu_before[name], 2) for name, group in found.items()}
     memory = {name: {"before": round(looks[0][name]), "after": round(looks[-1][name])} for name in found}
-    return _Phase(load.took_s, load.calls, cpu_s | {"load": round(load.cpu_s, 2)}, memory)
+    return _Phase(load, cpu_s | {"load": round(load.cpu_s, 2)}, memory)
 
 
 def _cpu_s(group: list[psutil.Process]) -> float:

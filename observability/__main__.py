@@ -5,7 +5,7 @@ python -m observability [--check] [--runbooks URL]
 
 import argparse
 
-from observability.files import DEPLOY, read, rule_files, stale, write
+from observability.files import DEPLOY, KUBERNETES_RULES, kubernetes_rules, read, rule_files, stale, write
 from observability.grafana import dashboard_files
 from observability.page import load_recorded, stale_pages, write_pages
 from observability.rules import RUNBOOKS
@@ -29,11 +29,14 @@ def main() -> None:
     if arguments.check:
         late = [f"{folder.name}/{name}" for folder, files in written.items() for name in stale(folder, files)]
         late += stale_pages(told, recorded)
+        if KUBERNETES_RULES.read_text(encoding="utf-8") != kubernetes_rules(told, arguments.runbooks):
+            late.append(KUBERNETES_RULES.name)
         if late:
             raise SystemExit(f"not current: {', '.join(late)}; run python -m observability")
         return
     for folder, files in written.items():
         write(folder, files)
+    KUBERNETES_RULES.write_text(kubernetes_rules(told, arguments.runbooks), encoding="utf-8")
     write_pages(told, recorded)
 
 

@@ -15,6 +15,7 @@ from observability.windows import Scale
 ROOT: Final = Path(__file__).resolve().parent.parent
 DEPLOY: Final = ROOT / "deploy" / "observability"
 SERVICES: Final = ("gateway", "detector", "classifier")
+KUBERNETES_RULES: Final = ROOT / "deploy" / "k8s" / "components" / "monitoring" / "rules.yaml"
 COMMENT: Final = "Written by `python -m observability` from deploy/observability/slos; change those."
 
 
@@ -62,6 +63,22 @@ def rule_files(told: Specifications, scale: Scale = Scale(), runbooks: str = RUN
         f"{name}.yaml": as_yaml({"groups": [group.written(runbooks) for group in written]}, COMMENT)
         for name, written in groups(told, scale).items()
     }
+
+
+def kubernetes_rules(told: Specifications, runbooks: str = RUNBOOKS) -> str:
+    """The same rules as the Prometheus operator reads them: one PrometheusRule.
+
+    Args:
+        runbooks: see `rule_files`.
+    """
+    every = [group.written(runbooks) for _, written in sorted(groups(told).items()) for group in written]
+    resource = {
+        "apiVersion": "monitoring.coreos.com/v1",
+        "kind": "PrometheusRule",
+        "metadata": {"name": "hemaserve", "namespace": "hemaserve"},
+        "spec": {"groups": every},
+    }
+    return as_yaml(resource, COMMENT)
 
 
 def write(folder: Path, files: Mapping[str, str]) -> None:

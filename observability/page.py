@@ -9,7 +9,7 @@ from observability import pictures
 from observability.files import ROOT, Specifications, groups
 from observability.panels import DASHBOARDS
 from observability.rules import RUNBOOKS, alerts
-from observability.windows import BURNS, duration
+from observability.windows import BURNS, PERIOD, duration
 
 DOCS: Final = ROOT / "docs"
 RECORDED: Final = DOCS / "observability"
@@ -133,7 +133,7 @@ def _page(told: Specifications, recorded: Mapping[str, Any]) -> str:
                         f"{burn.factor:g} times too fast",
                         duration(burn.long_s),
                         duration(burn.short_s),
-                        f"{burn.factor * burn.long_s / (30 * 86_400):.0%}",
+                        f"{burn.factor * burn.long_s / PERIOD:.0%}",
                         burn.severity,
                     ]
                     for burn in BURNS

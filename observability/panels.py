@@ -88,7 +88,6 @@ def mean(histogram: str, by: str) -> str:
 _FAST: Final = BURNS[0]
 _ERRORS_FAST: Final = f"{ERRORS}_rate{duration(_FAST.long_s)}"
 _BURN: Final = f"{_ERRORS_FAST} / on (service, slo) (1 - {OBJECTIVE})"
-_NOT_ASKED: Final = "nobody asked for it, or none was refused"
 _NO_REFUSALS: Final = "nothing was refused"
 _NO_FAILURES: Final = "nothing failed"
 

@@ -12,7 +12,6 @@ import math
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -106,7 +105,7 @@ def record(folder: Path, seconds: float, images: Path | None) -> dict[str, Any]:
     return {
         "seconds": round(seconds),
         "slow": {"network": SLOW, "from_s": round(struck - began, 1), "to_s": round(well - began, 1)},
-        "codes": dict(Counter(load.codes)),
+        "codes": dict(load.codes),
         "shown": counted,
         "empty": empty(counted),
         "curves": drawn,

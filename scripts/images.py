@@ -3,8 +3,8 @@
     python scripts/images.py [--base IMAGE] [--tag TAG] [--page PAGE]
 
 Takes docker, else buildah, whichever works here, and says which. Wheels come from the package index that pip is set up
-for, checked against the locks; the build itself asks no index. NVIDIA's image is not built here: it needs its registry,
-`docker build --target triton`.
+for, checked against the locks; the build itself asks no index. The image on NVIDIA's is not among them: it needs its
+registry.
 """
 
 import argparse
@@ -29,10 +29,13 @@ def builder() -> str:
     Raises:
         SystemExit: there is none.
     """
-    for name, question in (("docker", ("docker", "info")), ("buildah", ("buildah", "info"))):
-        if shutil.which(name) and subprocess.run(question, capture_output=True, check=False).returncode == 0:
+    for name, needed in (("docker", ("docker",)), ("buildah", ("buildah", "podman"))):
+        there = all(shutil.which(program) for program in needed)
+        if there and subprocess.run((name, "info"), capture_output=True, check=False).returncode == 0:
             return name
-    raise SystemExit("error: neither a docker engine nor buildah is here; Debian and Ubuntu have buildah")
+    raise SystemExit(
+        "error: neither a docker engine is here nor buildah and podman, which Debian and Ubuntu have"
+    )
 
 
 def download() -> None:
@@ -50,7 +53,7 @@ def download() -> None:
 
 
 def build(program: str, target: str, tag: str, base: str | None) -> None:
-    """Build one image; the same source gives the same image."""
+    """Build one image, dated by the commit."""
     epoch = _git("log", "-1", "--format=%ct")
     created = datetime.datetime.fromtimestamp(int(epoch), datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
@@ -90,7 +93,8 @@ Written by `make images` on {today}, built by {version}.
 {rows}
 
 A service may take {LIMIT_MB} MB. `triton-embedded` has the wheel's Triton and all networks; it is what the tests start.
-`triton` adds our networks to NVIDIA's image, and was not built here: its registry could not be reached.
+`triton` adds our networks to NVIDIA's image, and `make images` does not fetch that:
+`docker build --file deploy/docker/Dockerfile --target triton --tag hemaserve/triton:latest .`
 Why they are made as they are: [decision 26](decisions/0026-images.md).
 """
 

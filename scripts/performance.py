@@ -13,7 +13,7 @@ from performance_charts import charts
 COMMANDS: Final = {
     "bars": "python -m benchmarks bars --json docs/performance/bars.json",
     "empty": "python -m benchmarks empty --json docs/performance/empty.json",
-    "peers": "python -m benchmarks peers --json docs/performance/peers.json",
+    "peers": "python -m benchmarks peers compare --json docs/performance/peers.json",
     "curves": "python -m benchmarks curves --json docs/performance/curves.json",
     "start": "python -m benchmarks start --json docs/performance/start.json",
 }

@@ -32,10 +32,6 @@ from benchmarks.capacity.stack import ROLES, Layout
 BAR: Final = 1.3
 """Replica-hours over the oracle's that chosen settings may take."""
 
-UP: Final = hpa.Rules(
-    0.0, (hpa.Policy(hpa.PolicyType.PERCENT, 100, 15.0), hpa.Policy(hpa.PolicyType.PODS, 4, 15.0))
-)
-
 
 def needed(profile: Profile, rates: Floats, load: float) -> dict[str, Floats]:
     """Replicas of each role for some rates, with cores no busier than `load`."""
@@ -118,11 +114,17 @@ def thresholds(profile: Profile, load: float) -> dict[str, float]:
     return found
 
 
+def _behavior(candidate: Candidate) -> hpa.Behavior:
+    """Up as Kubernetes does by itself; down by half a minute."""
+    down = hpa.Rules(candidate.down_s, (hpa.Policy(hpa.PolicyType.PERCENT, 50, 60.0),))
+    return hpa.Behavior(down=down)
+
+
 def specs(
     profile: Profile, candidate: Candidate
 ) -> tuple[dict[str, keda.ScaledObject], dict[str, dict[str, Signal]]]:
     """ScaledObjects of all roles, and what their triggers read."""
-    behavior = hpa.Behavior(UP, hpa.Rules(candidate.down_s, (hpa.Policy(hpa.PolicyType.PERCENT, 50, 60.0),)))
+    behavior = _behavior(candidate)
     objects, signals = {}, {}
     for role, threshold in thresholds(profile, 0.7 if candidate.kind == "queue" else candidate.load).items():
         triton = role.startswith("triton")
@@ -168,13 +170,11 @@ def try_one(
         first = {role: int(each.max()) for role, each in needed(profile, rates, candidate.load).items()}
         autoscaler = Fixed()
     elif candidate.kind == "cpu":
-        down = hpa.Rules(candidate.down_s, (hpa.Policy(hpa.PolicyType.PERCENT, 50, 60.0),))
-        autoscaler = ByProcessor(candidate.load, hpa.Behavior(UP, down))
+        autoscaler = ByProcessor(candidate.load, _behavior(candidate))
     elif candidate.kind == "mixed":
-        down = hpa.Rules(candidate.down_s, (hpa.Policy(hpa.PolicyType.PERCENT, 50, 60.0),))
         objects, signals = specs(profile, candidate)
         tritons = {role: spec for role, spec in objects.items() if role.startswith("triton")}
-        autoscaler = Mixed(ByKeda(tritons, signals), ByProcessor(candidate.load, hpa.Behavior(UP, down)))
+        autoscaler = Mixed(ByKeda(tritons, signals), ByProcessor(candidate.load, _behavior(candidate)))
     else:
         autoscaler = ByKeda(*specs(profile, candidate))
     return run(profile, trace, autoscaler, first, seed=seed, start_s=start_s)

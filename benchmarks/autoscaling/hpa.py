@@ -129,14 +129,6 @@ def for_average_value(total: float, target: float, *, current: int) -> int:
     return math.ceil(_cut(total / target))
 
 
-def for_value(value: float, target: float, *, current: int, ready: int) -> int:
-    """Replicas by one metric that is not divided among pods (type Value)."""
-    ratio = value / target
-    if not current:
-        return math.ceil(_cut(ratio))
-    return current if _tolerable(ratio) else math.ceil(_cut(ratio * ready))
-
-
 def largest(proposals: Iterable[int | None], *, current: int) -> int:
     """What several metrics lead to: the largest; while one of them is not known, at least what there is."""
     proposed = list(proposals)

@@ -7,7 +7,7 @@ idleReplicaCount, fallback), https://keda.sh/docs/latest/scalers/prometheus/ (th
 ignoreNullValues), and for what they leave open pkg/fallback/fallback.go of kedacore/keda.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from benchmarks.autoscaling import hpa
@@ -120,8 +120,3 @@ class Scaler:
         if reading is None:
             return 0.0 if trigger.ignores_null else None
         return reading
-
-
-def names(triggers: Sequence[Trigger]) -> tuple[str, ...]:
-    """The queries of some triggers."""
-    return tuple(trigger.name for trigger in triggers)

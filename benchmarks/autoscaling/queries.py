@@ -24,7 +24,7 @@ from benchmarks.machine import facts
 from benchmarks.peers.callers import GATEWAY, Target
 
 DETECTION: Final = 'model=~"yolo.*"'
-CLASSIFICATION: Final = 'model!~"yolo.*|ensemble"'
+CLASSIFICATION: Final = 'model!~"yolo.*|.*ensemble"'
 
 QUERIES: Final = {
     "gateway/in-flight": 'sum(hemaserve_admission_held{job="gateway",capacity="fields"})'

@@ -2,13 +2,13 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from benchmarks.call_load import MIX, Call
+from benchmarks.call_load import Call, arrivals
 from benchmarks.capacity.cores import Threads, disturb
 from benchmarks.capacity.profile import Profile
 from benchmarks.capacity.stack import Layout, Stack
@@ -107,7 +107,6 @@ def open_loop(
     seed: int = 1,
     warm_up_s: float = 5.0,
     others: float = 0.0,
-    arrivals_seed: int = 1,
 ) -> Outcome:
     """So many calls a second at random moments, whether the ones before are answered or not.
 
@@ -115,28 +114,15 @@ def open_loop(
     """
 
     async def load(callers: Callers, note: Callable[[Call], None]) -> None:
-        tasks: set[asyncio.Task[None]] = set()
+        async def one(priority: str) -> None:
+            note(await callers.ask(Priority(priority)))
 
-        async def one(priority: Priority) -> None:
-            note(await callers.ask(priority))
-
-        for at_s, priority in arrivals(rate, warm_up_s + seconds, arrivals_seed):
-            await asyncio.sleep(at_s - now_s())
-            task = asyncio.create_task(one(priority))
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
-        await asyncio.gather(*tasks)
+        async with asyncio.TaskGroup() as group:
+            for at_s, priority in arrivals(rate, warm_up_s + seconds):
+                await asyncio.sleep(at_s - now_s())
+                group.create_task(one(priority))
 
     return _run(profile, layout, load, seconds, deadline_s, seed, warm_up_s, others)
-
-
-def arrivals(rate: float, seconds: float, seed: int) -> Iterator[tuple[float, Priority]]:
-    """When calls come, and how urgent each is: drawn as `benchmarks.call_load.open_loop` draws them."""
-    chance = random.Random(seed)
-    at_s = 0.0
-    while (at_s := at_s + chance.expovariate(rate)) < seconds:
-        (priority,) = chance.choices(list(MIX), list(MIX.values()))
-        yield at_s, Priority(priority)
 
 
 def _run(

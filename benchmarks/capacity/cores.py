@@ -2,8 +2,8 @@
 
 import asyncio
 import heapq
+import itertools
 import random
-from itertools import count
 from typing import Final
 
 from benchmarks.capacity.virtual_time import now_s
@@ -26,7 +26,7 @@ class Cores:
         self._looked_s = 0.0
         self._busy_s = 0.0
         self._threads: list[tuple[float, int, asyncio.Future[None]]] = []
-        self._numbers = count_from_zero()
+        self._numbers = itertools.count()
         self._next: asyncio.TimerHandle | None = None
 
     @property
@@ -81,11 +81,6 @@ class Cores:
             if not done.done():
                 done.set_result(None)
         self._plan()
-
-
-def count_from_zero() -> "count[int]":
-    """0, 1, 2 and so on: what breaks ties, in the order in which things came."""
-    return count()
 
 
 class Threads:

@@ -220,7 +220,7 @@ def _run(state: dict[str, Any], kind: str, plan: Plan, seconds: float, how_much:
         "how_much": how_much,
         "seconds": round(took_s, 2),
         "calls": len(calls),
-        "throughput": round(done / took_s, 3),
+        "throughput": round(put.per_second(), 3),
         "outcomes": dict(Counter(call.outcome for call in calls)),
         "others": round(max(0.0, others_s / passed_s), 4),
         "cpu_ms_per_field": {

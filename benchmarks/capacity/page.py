@@ -1,4 +1,4 @@
-"""docs/scaling.md, deploy/k8s/autoscaling.yaml and the chart, from the results. `python -m benchmarks.capacity.page`"""
+"""docs/scaling.md, its settings and its chart, from the results. `python -m benchmarks.capacity.page`"""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ from benchmarks.capacity.sizing import SHARE, WITHIN_S
 from benchmarks.capacity.stack import ROLES, Layout
 
 FOLDER: Final = Path("docs/scaling")
-SETTINGS: Final = Path("deploy/k8s/autoscaling.yaml")
+SETTINGS: Final = FOLDER / "autoscaling.yaml"
 _TEXT: Final = """\
 # How it grows, and what scales it
 
@@ -29,8 +29,10 @@ The commands: `python -m benchmarks.capacity measure`, `python -m benchmarks.cap
 
 Errors are the simulation's over what was measured, of loads of {least} to {most} calls. *Others*: the share of the
 machine that other work took meanwhile. The median of one caller was fitted; the processor time of a field and what
-others took are each run's own; nothing else was. Largest errors: {tolerance}. Tails under load are said to be
-shorter than they are, so leave room for that.
+others took are each run's own; nothing else was. Assumed, not measured: how a service's work is split over its parts,
+what a further request in a batch costs, and the time of a message (benchmarks/capacity/profile.py). Largest errors:
+{tolerance}. Tails under load are said to be shorter than they are, so leave room for that. Measured before detectors
+were limited to two squares a batch, and its open loops at other moments than those that are drawn now.
 
 | Load | Others | Calls a second | Error | p50 ms | Error | p90 ms | Error | p99 ms | Error |
 |---|---|---|---|---|---|---|---|---|---|
@@ -64,8 +66,11 @@ one is not. Hours and dollars are of all traces together.
 {rows}
 
 Chosen, among those with signals that lead: **{chosen}**, in
-[deploy/k8s/autoscaling.yaml](../deploy/k8s/autoscaling.yaml). It keeps the objective on all traces at {ratio:g} times
+[scaling/autoscaling.yaml](scaling/autoscaling.yaml). It keeps the objective on all traces at {ratio:g} times
 the oracle's replica-hours at most (bar {bar:g}).
+
+What is deployed is not this yet: [autoscaling-keda](../deploy/k8s/components/autoscaling-keda) scales services by work
+in flight and each Triton by what is at work and what waits apart, with numbers that were not simulated.
 
 How far to believe it: each trace was drawn once, with one seed. The bound of {ceiling} replicas, how fast replicas
 are added, and the settings that mix signals came after first tries on these same traces, in which work in flight
@@ -215,7 +220,6 @@ def _read(name: str) -> dict[str, Any]:
 def main() -> None:
     Path("docs/scaling.md").write_text(page(), encoding="utf-8")
     text = "# Written by `python -m benchmarks.capacity.page`, see docs/scaling.md. Edits are lost.\n"
-    SETTINGS.parent.mkdir(parents=True, exist_ok=True)
     SETTINGS.write_text(text + yaml.safe_dump(settings(), sort_keys=False, width=110), encoding="utf-8")
     draw()
 

@@ -139,7 +139,7 @@ def load_measured(path: Path = MEASURED) -> dict[str, Any]:
 
 
 def profile_of(measured: Mapping[str, Any]) -> Profile:
-    """The profile in what was measured, but for what only latencies tell, see `fitting`.
+    """The profile in what was measured, but for what only latencies tell, see `comparing.fitted`.
 
     A process takes what it took on average over all loads. The networks' times, which were measured one request at a
     time and with what asking costs, are scaled alike so that a field takes of the processors what it really took.

@@ -1,7 +1,6 @@
 """How many pods, and cores, so many fields a second take."""
 
 import math
-from dataclasses import replace
 from typing import Any, Final
 
 from benchmarks.capacity.calls import Outcome, open_loop
@@ -42,7 +41,7 @@ def kept(outcome: Outcome) -> float:
 
 def size(profile: Profile, rate: float) -> dict[str, Any]:
     """The fewest pods, all roles equally busy, with which the objective is kept at this rate."""
-    seconds = min(max(_FIELDS[0] / rate, 1.5), _FIELDS[1] / rate) if rate else 0.0
+    seconds = min(max(_FIELDS[0] / rate, 1.5), _FIELDS[1] / rate)
     tried: Layout | None = None
     for load in _LOADS:
         layout = pods_for(profile, rate, load)
@@ -71,7 +70,7 @@ def one_machine(profile: Profile, cores: int, shares: tuple[float, ...]) -> list
     most = cores / (profile.field_s() + profile.client_s)
     rows = []
     for share in shares:
-        outcome = open_loop(replace(profile), machine, share * most, 1500 / (share * most))
+        outcome = open_loop(profile, machine, share * most, 1500 / (share * most))
         rows.append(
             {"rate": round(share * most, 2)}
             | {f"p{point}_ms": round(outcome.latency_ms(point), 1) for point in (50, 90, 99)}

@@ -132,16 +132,11 @@ class Network:
         self._queue: list[tuple[int, int, _Batch]] = []
         self._numbers = itertools.count()
         self._tasks: set[asyncio.Task[None]] = set()
-        self.queued_s = 0.0
-        self.requests = 0
 
     async def infer(self, rows: int, priority: int) -> None:
         """Wait for an instance and for its answer."""
-        began = now_s()
         batch = _Batch(rows)
         heapq.heappush(self._queue, (priority, next(self._numbers), batch))
-        self.requests += 1
-        self.queued_s -= began
         self._start()
         await batch.done
 
@@ -153,7 +148,6 @@ class Network:
                 batches.append(heapq.heappop(self._queue)[2])
                 rows += batches[-1].rows
             self._idle -= 1
-            self.queued_s += now_s() * len(batches)
             task = asyncio.get_running_loop().create_task(self._run(batches, rows))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -200,6 +194,7 @@ class TritonChannel:
         *,
         timeout_s: float,  # noqa: ARG002 - the field's own deadline ends it
         priority: int,
+        headers: Mapping[str, str] | None,  # noqa: ARG002 - nobody traces here
     ) -> dict[str, Any]:
         """Takes the time that it takes."""
         rows = len(next(iter(inputs.values())))

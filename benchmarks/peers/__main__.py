@@ -101,11 +101,18 @@ def _compare(arguments: argparse.Namespace) -> int:
 
 def _started(path: Path | None, fields: dict[str, Any]) -> dict[str, Any]:
     """What earlier runs on this machine with these fields found about other peers, to be added to."""
-    document = {"machine": facts(), "images": fields, "peers": {}}
+    document = {
+        "command": "python -m benchmarks peers compare",
+        **facts(),
+        "claims": [],
+        "images": fields,
+        "peers": {},
+    }
     if path is not None and path.exists():
         before = json.loads(path.read_text(encoding="utf-8"))
-        if before["images"] == fields and before["machine"]["cpu"] == document["machine"]["cpu"]:
+        if before["images"] == fields and before["cpu"] == document["cpu"]:
             document["peers"] = before["peers"]
+            document["claims"] = claims(document["peers"])
     return document
 
 

@@ -351,7 +351,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     asked = parser.parse_args(arguments)
     found = measure(QUICK if asked.quick else FULL, asked.repository, asked.part)
     document = {
-        "command": "python -m benchmarks bars" + (" --quick" if asked.quick else ""),
+        "command": "python -m benchmarks bars"
+        + (" --quick" if asked.quick else "")
+        + "".join(f" --part {each}" for each in asked.part),
         **facts(),
         "commit": commit(),
         "claims": claims(found),

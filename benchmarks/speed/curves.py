@@ -113,7 +113,7 @@ async def _stages(ours: Session, seconds: float) -> dict[str, float]:
     """Median milliseconds of each stage called directly, one call at a time, means over the fields that have cells."""
     import grpc.aio  # noqa: PLC0415
 
-    from hemaserve.v1 import (  # noqa: PLC0415  # noqa: PLC0415
+    from hemaserve.v1 import (  # noqa: PLC0415
         cells_pb2,
         classifier_pb2,
         classifier_pb2_grpc,

@@ -39,7 +39,7 @@ AT_ONCE: Final = 2
 
 
 def field_image() -> images.Images:
-    """The field: generated, 640 x 480 px, a JPEG file of 200 kB."""
+    """The field: generated, 800 x 600 px, a JPEG file of 200 kB."""
     drawn = synthetic.generate_field(0, width=800, height=600).image
     file = images.of_size(Image.fromarray(drawn), IMAGE_BYTES)
     with Image.open(io.BytesIO(file)) as opened:

@@ -37,7 +37,7 @@ def crops_per_second(
     """Crops a second that it gets out of a classifier in Triton.
 
     Args:
-        crops: what to send, uint8 [N, size, size, 3]; the first ones are sent over and over.
+        crops: what to send, uint8 [N, size, size, 3]; the first one is sent over and over.
         batch: crops in a request.
         concurrency: requests under way.
         seconds: length of a window; it takes three.

@@ -113,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     asked = parser.parse_args(arguments)
     document = {
-        "command": "python -m benchmarks start",
+        "command": f"python -m benchmarks start --starts {asked.starts}",
         **facts(),
         "commit": commit(),
         "claims": [],

@@ -24,5 +24,5 @@ install /build/hemaserve-*.whl
 find "$packages" -type d -name tests -prune -exec rm -r {} +
 find "$target/bin" ! -type d ! -name 'python*' -delete
 rm -f "$packages"/*.dist-info/direct_url.json "$packages"/*.dist-info/RECORD
-# The root is read-only and files carry one time: what was compiled is right for good.
+# The root is read-only: what was compiled is right for good.
 "$target/bin/python3" -m compileall -q --invalidation-mode unchecked-hash "$packages"

@@ -27,5 +27,5 @@ echo 'hosts: files dns' > etc/nsswitch.conf
 echo 'hemaserve:x:10001:10001::/nonexistent:/nonexistent' > etc/passwd
 echo 'hemaserve:x:10001:' > etc/group
 
-# The root is read-only and files carry one time: what was compiled is right for good.
+# The root is read-only: what was compiled is right for good.
 chroot /system /usr/bin/python3.11 -m compileall -q --invalidation-mode unchecked-hash /usr/lib/python3.11

@@ -12,7 +12,14 @@ from hemaserve.doctor import service
 from hemaserve.doctor.figures import examine_metrics
 from hemaserve.doctor.findings import Check, Finding, State, note, well, wrong
 from hemaserve.doctor.models import committed, judge_models, judge_rollouts
-from hemaserve.doctor.reach import TlsPaths, connect, examine_closed, examine_tls, look_up
+from hemaserve.doctor.reach import (
+    UNENCRYPTED,
+    TlsPaths,
+    connect,
+    examine_closed,
+    examine_tls,
+    look_up,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +51,7 @@ async def examine(asked: Questions) -> AsyncIterator[Finding]:
     for part in replicas(asked.address):
         host, _, port = part.rpartition(":")
         async for finding in _way(asked, host.strip("[]"), int(port)):
-            barred |= finding.state is State.WRONG and not _may_go_on(finding)
+            barred |= finding.state is State.WRONG and finding.what != UNENCRYPTED
             yield finding
     if not barred:
         async for finding in _stack(asked):
@@ -58,10 +65,6 @@ async def examine(asked: Questions) -> AsyncIterator[Finding]:
 
 def _all(look: Callable[..., Iterator[Finding]], *args: Any, **kwargs: Any) -> list[Finding]:
     return list(look(*args, **kwargs))
-
-
-def _may_go_on(finding: Finding) -> bool:
-    return finding.what == "not encrypted"
 
 
 async def _way(asked: Questions, host: str, port: int) -> AsyncIterator[Finding]:

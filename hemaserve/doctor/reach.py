@@ -15,6 +15,9 @@ TIMEOUT_S: Final = 3.0
 SOON_DAYS: Final = 14
 """Certificates that end within so many days are told of: a third of their renewal's time, with 90 days."""
 
+UNENCRYPTED: Final = "not encrypted"
+"""A finding that bars nothing."""
+
 _HELLO: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
 """How an HTTP/2 connection begins (RFC 9113): the preface, and an empty SETTINGS frame."""
 
@@ -105,7 +108,7 @@ def _unencrypted(host: str, port: int, *, is_loopback: bool) -> Finding:
         return well(Check.TLS, "not encrypted, on this machine's loopback")
     return wrong(
         Check.TLS,
-        "not encrypted",
+        UNENCRYPTED,
         "Whoever is on the way sees photographs and keys, and can change results.",
         "Make certificates with: hemaserve certificates DIR, and serve with --tls DIR; or see that a mesh encrypts.",
     )

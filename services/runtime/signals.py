@@ -125,7 +125,7 @@ FIELD_BUCKETS_S: Final = (
     10.0,
     30.0,
 )
-"""Finest around the objectives of AnalyzeField: 0.5, 1 and 2.5 s for small, medium and large fields."""
+"""The objectives of AnalyzeField are among them: deploy/observability/slos/gateway.yaml."""
 
 CLASSIFY_BUCKETS_S: Final = (
     0.01,
@@ -144,7 +144,7 @@ CLASSIFY_BUCKETS_S: Final = (
     5.0,
     10.0,
 )
-"""Finest around the objective of Classify: 0.2 s."""
+"""The objectives of Classify are among them: deploy/observability/slos/classifier.yaml."""
 
 LATENCY_BUCKETS_S: Final = (
     *(0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75),

@@ -98,11 +98,13 @@ class Replicas:
             found = await asyncio.get_running_loop().getaddrinfo(host, int(port), type=socket.SOCK_STREAM)
         except OSError:
             return [self._together]
+        now = set()
         for address in {entry[4][0] for entry in found}:
             written = f"[{address}]:{port}" if ":" in str(address) else f"{address}:{port}"
             if written not in self._clients:
                 self._clients[written] = connect(written, self._tls, host)
-        return list(self._clients.values())
+            now.add(written)
+        return [self._clients[written] for written in sorted(now)]
 
     async def several(self) -> bool:
         """Whether there is more than one."""

@@ -88,7 +88,7 @@ def test_every_command_and_option_exists(line):
     options = {word for word in words if word.startswith("--")}
     shown = CliRunner(env={"COLUMNS": "200"}).invoke(app, [*command, "--help"])
     assert shown.exit_code == 0
-    assert not [option for option in options if option not in shown.output]
+    assert not [option for option in options if option not in re.findall(r"--[a-z-]+", shown.output)]
 
 
 def test_every_signal_that_the_guide_names_is_declared():

@@ -36,6 +36,14 @@ async def test_every_caller_gets_its_own_rows_from_a_joint_batch(client, triton,
     assert 0 < executions < 200, "no two requests were ever joined, so this showed nothing"
 
 
+@pytest.mark.parametrize("name", ["compute_infer", "queue"])
+async def test_triton_tells_the_times_that_it_is_scaled_by(client, triton, metric, name) -> None:
+    before = metric(triton, f"nv_inference_{name}_duration_us", model="tagged")
+    inputs = {"pixels": np.zeros((1, 2, 2), np.uint8), "tag": np.ones((1, 1), np.float32)}
+    await asyncio.gather(*(client.infer("tagged", inputs, ["tag_out"]) for _ in range(20)))
+    assert metric(triton, f"nv_inference_{name}_duration_us", model="tagged") > before
+
+
 async def test_only_the_outputs_that_were_asked_for_are_answered(client) -> None:
     inputs = {"pixels": np.zeros((1, 2, 2), np.uint8), "tag": np.ones((1, 1), np.float32)}
     assert list(await client.infer("tagged", inputs, ["tag_out"])) == ["tag_out"]

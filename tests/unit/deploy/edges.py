@@ -23,6 +23,7 @@ def called(deployed: Deployed) -> set[Edge]:
     edges = set()
     for service in SETTINGS:
         settings = deployed.settings(service)
+        assert not settings.trace_endpoint, "spans go where no policy lets them: see docs/kubernetes.md"
         for address in addresses(settings):
             (where,) = replicas(address)
             host, _, port = where.rpartition(":")

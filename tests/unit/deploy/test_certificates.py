@@ -6,6 +6,8 @@ from pathlib import Path
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+from tritonclient.utils import InferenceServerException
 
 from hemaserve.addresses import replicas
 from services.runtime.remote import open_channel
@@ -13,6 +15,7 @@ from services.runtime.server import running
 from services.runtime.settings import ServiceSettings
 from services.runtime.tls import TlsFileError, load
 from services.runtime.tls_files import TlsFiles
+from services.triton.replicas import connect
 
 from .issuing import Issued, hours, issue, mount
 from .reading import SETTINGS, TRITONS, WORKLOADS, Deployed
@@ -150,3 +153,33 @@ def test_a_certificate_for_another_name_is_found(broken):
 
     with pytest.raises(AssertionError):
         test_certificates_are_for_the_names_that_are_called(broken(change))
+
+
+class ReadyTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
+    async def ServerReady(self, request, context):
+        return service_pb2.ServerReadyResponse(ready=True)
+
+
+async def test_a_service_calls_its_own_triton_and_strangers_are_not_answered(deployed, pods):
+    options = deployed.options("triton-detection")
+    key, certificate, ca = (
+        (pods["triton-detection"] / options[f"grpc-{what}"].lstrip("/")).read_bytes()
+        for what in ("server-key", "server-cert", "root-cert")
+    )
+    server = grpc.aio.server()
+    service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(ReadyTriton(), server)
+    credentials = grpc.ssl_server_credentials([(key, certificate)], ca, require_client_auth=True)
+    address = f"127.0.0.1:{server.add_secure_port('127.0.0.1:0', credentials)}"
+    await server.start()
+    shown = within(pods["detector"], deployed.settings("detector").triton_tls)
+    async with connect(address, shown, "triton-detection") as client:
+        assert await client.is_server_ready(client_timeout=10)
+    strangers = [
+        (TlsFiles(None, None, shown.ca), "triton-detection"),
+        (shown, "triton-classification"),
+    ]
+    for files, name in strangers:
+        async with connect(address, files, name) as client:
+            with pytest.raises(InferenceServerException):
+                await client.is_server_ready(client_timeout=10)
+    await server.stop(None)

@@ -15,7 +15,7 @@ from .reading import WORKLOADS, Deployed
 COMPONENTS = Path(__file__).parents[3] / "deploy" / "k8s" / "components"
 REPOSITORY = Path(__file__).parents[3] / "model_repository"
 TRITONS_OWN = {"nv_inference_compute_infer_duration_us", "nv_inference_queue_duration_us"}
-"""A test with the real Triton holds it to these (tests/integration/deploy)."""
+"""tests/integration/triton holds the real Triton to these."""
 
 every_workload = pytest.mark.parametrize("workload", WORKLOADS)
 

@@ -130,7 +130,7 @@ def test_an_alert_has_a_runbook_that_says_what_to_do(name):
     inline = [
         code
         for code in re.findall(r"`([^`\n]+)`", text)
-        if code.startswith(("sum", "rate", "histogram_quantile"))
+        if code.startswith(("sum", "rate", "histogram_quantile", "hemaserve_", "nv_", "process_"))
     ]
     assert shown
     assert [problem for query in [*shown, *inline] for problem in undeclared(query)] == []

@@ -3,6 +3,7 @@
 import asyncio
 import math
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.autoscaling.cluster import lindley
+from benchmarks.capacity.calls import closed_loop, open_loop
 from benchmarks.capacity.cores import Cores, Threads
+from benchmarks.capacity.profile import load_measured, profile_of
+from benchmarks.capacity.stack import Layout
 from benchmarks.capacity.virtual_time import Stalled, now_s, simulate
 from services.runtime.admission import Admission, Capacity
 
@@ -112,3 +116,14 @@ def test_whole_windows_are_what_one_by_one_gives(fields, servers):
         expected[server] = max(came, expected[server]) + seconds
         assert done[number] == pytest.approx(expected[server])
     assert free == pytest.approx(expected)
+
+
+def test_a_simulated_stack_answers_what_it_can_and_takes_longer_under_load(monkeypatch):
+    monkeypatch.chdir(Path(__file__).parents[4])
+    profile, machine = profile_of(load_measured()), Layout(shared_cores=2)
+    alone = closed_loop(profile, machine, 1, 10.0)
+    crowd = closed_loop(profile, machine, 8, 10.0)
+    assert crowd.throughput > alone.throughput > 0
+    assert crowd.latency_ms(50) > alone.latency_ms(50)
+    calm = open_loop(profile, machine, 4.0, 20.0, warm_up_s=0.0)
+    assert len(calm.calls) == calm.throughput * calm.seconds == pytest.approx(80, abs=30)
