@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.apart import Apart
 from benchmarks.peers import running
 from benchmarks.peers.callers import GATEWAY, Target
 from benchmarks.peers.catalogue import PEERS
@@ -32,10 +33,17 @@ def ours(stack, fields):
     return answers(Target(GATEWAY, stack.address), fields)
 
 
-def test_the_pipeline_in_one_process_answers_as_the_gateway_does(ours, fields):
+def pipeline():
     description = describe(REPOSITORY)
-    pipeline = Pipeline(description, OpenVinoNetworks(description, threads=1))
-    found = agreement(ours, pipeline.analyze(fields))
+    return Pipeline(description, OpenVinoNetworks(description, threads=1)).analyze
+
+
+def test_the_pipeline_in_one_process_answers_as_the_gateway_does(ours, fields):
+    # Not in this one: OpenVINO 2026.4 leaves its thread an alternate signal stack that is gone when its CPU plugin is
+    # unloaded, and the next signal that Python handles ends the process.
+    with Apart(pipeline) as process:
+        answered, _ = process.do(fields)
+    found = agreement(ours, answered)
     assert found.cells >= 2 * FIELDS
     assert found.share <= SHARES["litserve"], found.disagreements
 
