@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import socket
 import sys
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,10 @@ from services.stack.profiles import SERVICES, TRITON, Profile
 from services.stack.settings import StackSettings
 
 LOOPBACK: Final = "127.0.0.1"
+
+_OWN_PORTS: Final = range(20_000, 32_768)
+"""Linux gives these to no outgoing connection (ip_local_port_range). Others may be taken between the moment at which
+they were found free and that at which the part that they are for listens."""
 
 _LEAN: Final = MappingProxyType(
     {
@@ -211,10 +216,15 @@ def environment(process: Process) -> dict[str, str]:
 
 def _free_ports(held: ExitStack) -> Iterator[str]:
     """Addresses of free ports of the loopback, held until `held` closes, so that they differ."""
-    while True:
-        probe = held.enter_context(socket.socket())
-        probe.bind((LOOPBACK, 0))
-        yield f"{LOOPBACK}:{probe.getsockname()[1]}"
+    for port in random.sample(_OWN_PORTS, len(_OWN_PORTS)):
+        with ExitStack() as trying:
+            probe = trying.enter_context(socket.socket())
+            try:
+                probe.bind((LOOPBACK, port))
+            except OSError:
+                continue
+            held.enter_context(trying.pop_all())
+        yield f"{LOOPBACK}:{port}"
 
 
 def _port(address: str) -> str:

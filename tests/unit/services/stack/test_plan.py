@@ -1,6 +1,8 @@
 """Which processes each profile's stack is made of, where they listen and what they are told."""
 
 import json
+import socket
+from pathlib import Path
 
 import pytest
 from pydantic_settings import CliApp
@@ -55,6 +57,25 @@ def test_every_part_has_addresses_of_its_own_and_knows_those_it_calls(profile):
     assert gateway["CLASSIFIER_ADDRESS"] == parts["classifier"].address
     for name in ("detector", "classifier"):
         assert told(processes, name)["TRITON_ADDRESS"] == parts["triton"].address
+
+
+def test_no_outgoing_connection_can_take_a_part_s_port_before_it_listens():
+    reserved = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    for part in parts_of(plan(StackSettings(address="127.0.0.1:50051", replicas=2))).values():
+        ports = {int(where.rpartition(":")[2]) for where in (part.address, part.metrics_address)}
+        assert max(ports - {50051}) < reserved
+
+
+def test_ports_that_others_listen_on_are_left_alone(monkeypatch):
+    with socket.socket() as taken, socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        taken.bind(("127.0.0.1", 0))
+        ports = [taken.getsockname()[1], probe.getsockname()[1], *range(25_000, 25_100)]
+        monkeypatch.setattr("services.stack.plan._OWN_PORTS", ports)
+        monkeypatch.setattr("random.sample", lambda found, _: found)
+        made = parts_of(plan(StackSettings(address="127.0.0.1:50051")))
+    used = {part.metrics_address for part in made.values()} | {part.address for part in made.values()}
+    assert not {f"127.0.0.1:{port}" for port in ports[:2]} & used
 
 
 @profiles
