@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 from hemaserve.beta import beta_quantile
@@ -107,6 +108,7 @@ class Differential:
         return dataclasses.replace(self, review_reasons=tuple(r for r in ReviewReason if r in wanted))
 
 
+@lru_cache(maxsize=4096)  # the few cells of fields give the same few pairs again and again
 def clopper_pearson(count: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """Exact two-sided confidence limits of a binomial proportion, as fractions.
 

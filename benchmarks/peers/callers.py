@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, Final, Protocol, Self
 
 from benchmarks.peers.answers import CellAnswer, FieldAnswer
+from hemaserve.metadata import PRIORITY_KEY
 
 GATEWAY: Final = "hemaserve"
 """What our own is called among the peers."""
@@ -204,7 +205,9 @@ class _OfGateway:
             field=gateway_pb2.Field(field_id="f", image=image),
             priority=gateway_pb2.Priority.Value(f"PRIORITY_{priority.upper()}"),
         )
-        return await self._stub.AnalyzeField(request, timeout=self._target.deadline_s)
+        # As our client says it.
+        metadata = ((PRIORITY_KEY, priority),)
+        return await self._stub.AnalyzeField(request, timeout=self._target.deadline_s, metadata=metadata)
 
 
 def _answer(result: Any) -> FieldAnswer:

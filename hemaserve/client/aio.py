@@ -20,6 +20,7 @@ from hemaserve.client.integrity import check_image
 from hemaserve.client.quota import QuotaLeft, quota_left
 from hemaserve.client.requests import Acquisition, Field, ImageSource, LocatedCell
 from hemaserve.client.screen import screened
+from hemaserve.metadata import PRIORITY_KEY
 from hemaserve.results import (
     CropEncoding,
     DetectionResult,
@@ -140,7 +141,7 @@ class Client:
             ),
             priority=translate.priority_to_proto(priority),
         )
-        response = await self._ask((await self._stub()).AnalyzeField, request, timeout_s)
+        response = await self._ask((await self._stub()).AnalyzeField, request, timeout_s, priority)
         check_image(request.field.image, response.result.image_sha256)
         return screened(translate.field_result(response.result, response.differential), asked_for=screen)
 
@@ -227,7 +228,7 @@ class Client:
             score_threshold=score_threshold,
             priority=translate.priority_to_proto(priority),
         )
-        response = await self._ask((await self._stub()).DetectCells, request, timeout_s)
+        response = await self._ask((await self._stub()).DetectCells, request, timeout_s, priority)
         return translate.detection_result(response)
 
     async def classify_cells(
@@ -303,7 +304,7 @@ class Client:
             priority=translate.priority_to_proto(priority),
             site_profile=site_profile or "",
         )
-        response = await self._ask((await self._stub()).ExplainCell, request, timeout_s)
+        response = await self._ask((await self._stub()).ExplainCell, request, timeout_s, priority)
         return translate.explained_cell(response)
 
     async def list_models(self, *, timeout_s: float | None = None) -> list[Model]:
@@ -358,13 +359,19 @@ class Client:
         return gateway_pb2_grpc.SmearServiceStub(channel)
 
     async def _ask(
-        self, method: "grpc.aio.UnaryUnaryMultiCallable[_Q, _A]", request: _Q, timeout_s: float | None
+        self,
+        method: "grpc.aio.UnaryUnaryMultiCallable[_Q, _A]",
+        request: _Q,
+        timeout_s: float | None,
+        priority: Priority | None = None,
     ) -> _A:
+        # So that a call that is refused is refused before its image is sent.
+        told = () if priority is None else ((PRIORITY_KEY, priority.value),)
         try:
             return await method(
                 request,
                 timeout=self._timeout_s if timeout_s is None else timeout_s,
-                metadata=self._caller.metadata(),
+                metadata=(*self._caller.metadata(), *told),
                 wait_for_ready=True,
             )
         except grpc.aio.AioRpcError as error:

@@ -41,7 +41,12 @@ class _PriorityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Priority.Val
     """Whole archives, when there is nothing else to do."""
 
 class Priority(_Priority, metaclass=_PriorityEnumTypeWrapper):
-    """Order of service when the system is busy."""
+    """Order of service when the system is busy.
+
+    Say it in the gRPC metadata of AnalyzeField, DetectCells and ExplainCell too, as `x-hemaserve-priority: stat` (or
+    `routine`, `batch`): a call for which there is no room is then refused before its image is sent. What the message says
+    decides.
+    """
 
 PRIORITY_UNSPECIFIED: Priority.ValueType  # 0
 """Default: ROUTINE."""

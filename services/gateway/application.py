@@ -16,6 +16,7 @@ from hemaserve.v1 import classifier_pb2, detector_pb2, gateway_pb2, gateway_pb2_
 from services.gateway.classifier import ClassifierClient
 from services.gateway.classify_cells import CellNaming
 from services.gateway.detector import DetectorClient
+from services.gateway.early_refusal import EarlyRefusal
 from services.gateway.explain_cell import CellExplaining
 from services.gateway.located_cells import CellCutter
 from services.gateway.metrics import GatewayMetrics
@@ -99,18 +100,19 @@ class GatewayApplication:
         return (_SERVICE,)
 
     def interceptors(self, registry: CollectorRegistry) -> Sequence[grpc.aio.ServerInterceptor]:
-        """The door of a secured gateway; an open one has none.
+        """The door of a secured gateway, which an open one has not; behind it, whether there is room.
 
         Raises:
             OSError: the access file cannot be used.
         """
+        early = EarlyRefusal(self.fields, default_timeout_s=self._settings.default_timeout_s)
         if self._settings.access is None:
-            return ()
+            return (early,)
         # Only where it is used: what verifies tokens takes its share of the memory.
         from services.gateway.access.open import Access  # noqa: PLC0415
 
         self._access = Access(self._settings.access, self._settings, registry)
-        return (self._access.interceptor,)
+        return (self._access.interceptor, early)
 
     def register(self, server: grpc.aio.Server) -> None:
         """Add its servicer."""

@@ -160,18 +160,52 @@ class Admission:
                 self._pace.note(work, self._clock() - since)
             self._leave(work)
 
+    def check(self, cost: int = 1, *, deadline: Deadline | None = None) -> None:
+        """Refuse now what would be refused if it came now, e.g. before its message is received. Holds no place.
+
+        Raises:
+            ResourceExhausted: as `admitted` would.
+        """
+        caller = current_caller.get()
+        work = _Work(caller, min(max(cost, 1), self.capacity.open_to(caller.priority)), deadline=deadline)
+        if not len(self._queue) and self._held + work.cost <= self._open_to(caller.priority):
+            refusal = self._refusal_of_next(work)
+        else:
+            self._queue.push(work)
+            refusal = self._refusal_of(work)
+            self._queue.remove(work)
+        if refusal is not None:
+            self._metrics.refused(self.capacity.name, caller.priority, refusal.reason)
+            raise refusal
+
     def _enter(self, work: _Work) -> None:
         self._queue.push(work)
         work.queued = True
         self._hand_out()
         if work.patient or not work.queued:
             return
-        if self._is_too_late(work, self._wait_s(work)):
-            raise self._refusal(work, "DEADLINE_UNREACHABLE", "there is too much to do before the deadline")
-        while self._queue.cost > self.capacity.waiting and isinstance(last := self._queue.last(), _Work):
-            if last is work:
-                raise self._refusal(work, "QUEUE_FULL", "too much is waiting already")
+        if refusal := self._refusal_of(work):
+            raise refusal
+        while self._is_overfull() and isinstance(last := self._queue.last(), _Work):
             self._end(last, self._refusal(last, "DISPLACED", "more urgent work took the place"))
+
+    def _refusal_of(self, work: _Work) -> ResourceExhausted | None:
+        """Why work that is in the queue had better not wait."""
+        if self._is_too_late(work, self._wait_s(work)):
+            return self._refusal(work, "DEADLINE_UNREACHABLE", "there is too much to do before the deadline")
+        if self._is_overfull() and self._queue.last() is work:
+            return self._refusal(work, "QUEUE_FULL", "too much is waiting already")
+        return None
+
+    def _refusal_of_next(self, work: _Work) -> ResourceExhausted | None:
+        """Why work had better not begin although there is room for it."""
+        # Never while nothing is at work: then nobody would learn that work takes less time by now.
+        if self._held and self._is_too_late(work, 0.0):
+            return self._refusal(work, "DEADLINE_UNREACHABLE", "the deadline is too near")
+        return None
+
+    def _is_overfull(self) -> bool:
+        return self._queue.cost > self.capacity.waiting
 
     async def _turn(self, work: _Work) -> None:
         # Not until the deadline itself: so soon before it, a turn would be of no use.
@@ -204,9 +238,8 @@ class Admission:
                 return
             if work.turn.done():  # cancelled a moment ago
                 self._end(work, None)
-            elif self._held and self._is_too_late(work, 0.0):
-                # Never while nothing is at work: then nobody would learn that work takes less time by now.
-                self._end(work, self._refusal(work, "DEADLINE_UNREACHABLE", "the deadline is too near"))
+            elif refusal := self._refusal_of_next(work):
+                self._end(work, refusal)
             else:
                 self._queue.pop()
                 work.queued, work.holds = False, True

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import urllib.parse
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final
 
 import grpc.aio
 
+from hemaserve.metadata import PRIORITY_KEY
 from hemaserve.results import Priority
 from services.runtime.principal import ANONYMOUS, current_principal
-
-PRIORITY_KEY: Final = "x-hemaserve-priority"
-"""gRPC metadata key that tells the order of service: stat, routine or batch."""
 
 CLIENT_KEY: Final = "x-hemaserve-client"
 """gRPC metadata key that tells who is served, for fair shares; percent-encoded, because names may be any text."""
@@ -68,12 +66,17 @@ def read_metadata(metadata: Iterable[tuple[str, str | bytes]], *, peer: str) -> 
         peer: the other side as gRPC writes it, e.g. `ipv4:10.0.0.7:41234`.
     """
     said = {key: value for key, value in metadata if isinstance(value, str)}
-    try:
-        priority = Priority(said.get(PRIORITY_KEY, ""))
-    except ValueError:
-        priority = Priority.ROUTINE
+    priority = told_priority(said) or Priority.ROUTINE
     client = urllib.parse.unquote(said.get(CLIENT_KEY, ""), errors="replace") or _host(peer)
     return Caller(client[:MAX_CLIENT_CHARS], priority)
+
+
+def told_priority(metadata: Mapping[str, str]) -> Priority | None:
+    """The priority that metadata tell; None where they tell none that there is."""
+    try:
+        return Priority(metadata.get(PRIORITY_KEY, ""))
+    except ValueError:
+        return None
 
 
 def call_metadata() -> tuple[tuple[str, str], ...]:

@@ -163,6 +163,8 @@ def _server(settings: ServiceSettings, interceptors: Sequence[grpc.aio.ServerInt
         # Two servers on one port would share its calls without anybody noticing.
         ("grpc.so_reuseport", 0),
         ("grpc.keepalive_time_ms", 60_000),
+        # What has not been asked for is not sent ahead, beyond 64 KiB: a call that is refused at once costs no upload.
+        ("grpc.http2.bdp_probe", 0),
         # Callers ask whether this side is alive while they wait for an answer, see hemaserve/balancing.py.
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 1_000),
         ("grpc.max_connection_age_ms", round(1000 * settings.connection_age_s)),

@@ -11,9 +11,10 @@ import grpc
 import grpc.aio
 from google.rpc import code_pb2
 
-from hemaserve.errors import DomainError, InvalidArgument
+from hemaserve.errors import DomainError
 from services.gateway.access.door import Door, Visit
 from services.gateway.access.rules import is_open
+from services.gateway.early_refusal import only
 from services.runtime.messages import sound
 from services.runtime.principal import current_principal
 from services.runtime.tasks import foremost
@@ -141,7 +142,7 @@ def _as_stream(handler: Handler) -> Serve:
         inner = handler.unary_stream
 
         async def to_stream(requests: AsyncIterator[Any], context: Context) -> AsyncGenerator[Any, None]:
-            async with aclosing(inner(await _only(requests), context)) as responses:
+            async with aclosing(inner(await only(requests), context)) as responses:
                 async for response in responses:
                     yield response
 
@@ -149,13 +150,6 @@ def _as_stream(handler: Handler) -> Serve:
     inner = handler.unary_unary
 
     async def unary(requests: AsyncIterator[Any], context: Context) -> AsyncGenerator[Any, None]:
-        yield await inner(await _only(requests), context)
+        yield await inner(await only(requests), context)
 
     return unary
-
-
-async def _only(requests: AsyncIterator[Any]) -> Any:
-    request = await anext(requests, None)
-    if request is None:
-        raise InvalidArgument("request", "absent", "one message")
-    return request

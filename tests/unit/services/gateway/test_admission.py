@@ -7,6 +7,7 @@ import grpc.aio
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 
+from hemaserve.metadata import PRIORITY_KEY
 from hemaserve.v1 import gateway_pb2
 
 SEGMENTED = 9
@@ -47,6 +48,46 @@ async def test_beyond_those_at_work_and_those_waiting_a_call_is_refused_and_told
     go.set()
     await asyncio.gather(first, waits)
     assert not world.detector.seen("too many")
+
+
+def begin(world, priority):
+    """A call whose message has not been sent."""
+    method = "/hemaserve.v1.SmearService/AnalyzeField"
+    call = world.channel.stream_unary(
+        method,
+        request_serializer=gateway_pb2.AnalyzeFieldRequest.SerializeToString,
+        response_deserializer=gateway_pb2.AnalyzeFieldResponse.FromString,
+    )
+    return call(timeout=20, metadata=((PRIORITY_KEY, priority),))
+
+
+async def test_a_call_that_tells_its_priority_is_refused_before_its_message_is_sent(make_world, wait_until):
+    world = await make_world(fields_at_once=1, fields_waiting=1)
+    go = world.detector.hold("first")
+    first = analyze(world, "first")
+    await wait_until(lambda: "first" in world.detector.at_work)
+    waits = analyze(world, "waits", priority=BATCH)
+    await wait_until(lambda: world.application.fields.waiting == 1)
+    refused = begin(world, "batch")
+    assert await refused.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    # For a more urgent one there is room; but its message says what it is.
+    pretends = begin(world, "stat")
+    await pretends.write(gateway_pb2.AnalyzeFieldRequest(field=world.field("x", [SEGMENTED]), priority=BATCH))
+    await pretends.done_writing()
+    assert await pretends.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    go.set()
+    await asyncio.gather(first, waits)
+    late = begin(world, "batch")
+    await late.write(gateway_pb2.AnalyzeFieldRequest(field=world.field("late", [SEGMENTED])))
+    await late.done_writing()
+    assert (await late).result.field_id == "late"
+
+
+async def test_a_call_that_tells_its_priority_and_sends_no_message_is_refused(make_world):
+    world = await make_world()
+    call = begin(world, "routine")
+    await call.done_writing()
+    assert await call.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
 async def test_stat_gets_in_while_batch_work_fills_everything(make_world, wait_until):

@@ -168,6 +168,32 @@ async def test_who_could_not_be_done_in_time_is_refused_at_once():
 
 
 @scenario
+async def test_what_would_be_refused_is_told_before_it_comes_and_changes_nothing():
+    metrics = AdmissionMetrics()
+    log = Log(admission(waiting=2, metrics=metrics))
+    log.admission.check()
+    await log.work("measured", priority=BATCH, seconds=3.0)
+    tasks = [log.start(f"{number}", priority=BATCH, seconds=3.0) for number in range(3)]
+    await settle()
+    current_caller.set(Caller("a", BATCH))
+    with pytest.raises(ResourceExhausted) as refused:
+        log.admission.check()
+    assert refused.value.reason == "QUEUE_FULL"
+    assert refused.value.retry_after_s == pytest.approx(9.0)
+    current_caller.set(Caller("another", STAT))
+    log.admission.check()
+    with pytest.raises(ResourceExhausted) as refused:
+        log.admission.check(deadline=Deadline(5.0))
+    assert refused.value.reason == "DEADLINE_UNREACHABLE"
+    assert (log.admission.held, log.admission.waiting) == (1, 2)
+    said = generate_latest(metrics.registry).decode()
+    for priority, reason in (("batch", "QUEUE_FULL"), ("stat", "DEADLINE_UNREACHABLE")):
+        assert f'capacity="fields",priority="{priority}",reason="{reason}"}} 1.0' in said
+    await asyncio.gather(*tasks)
+    assert all(outcome == ["done"] for outcome in log.ended.values())
+
+
+@scenario
 async def test_a_bad_estimate_heals_itself():
     log = Log(admission())
     await log.work("loads a network first", seconds=100.0)
@@ -342,6 +368,32 @@ def test_whatever_comes_the_bounds_hold_and_everything_ends_exactly_once(moves, 
         async with asyncio.timeout(0.1):
             async with log.admission.admitted(size):
                 pass
+
+    run(play())
+
+
+@given(_MOVES, st.integers(1, 5), st.integers(0, 8), st.integers(0, 2))
+@settings(max_examples=100, deadline=None)
+def test_who_is_told_beforehand_is_told_what_it_would_be_told(moves, size, waiting, kept):
+    async def play():
+        log = Log(admission(size=size, waiting=waiting, kept_for_stat=kept))
+        tasks = []
+        for number, (client, priority, _, seconds, timeout_s, _, pause_s, _) in enumerate(moves):
+            current_caller.set(Caller(client, priority))
+            told = None
+            try:
+                log.admission.check(deadline=None if timeout_s is None else Deadline(timeout_s))
+            except ResourceExhausted as error:
+                told = error.reason
+            name = f"{number}"
+            tasks.append(
+                log.start(name, client=client, priority=priority, seconds=seconds, timeout_s=timeout_s)
+            )
+            await settle()
+            refused = [why for why in log.ended.get(name, ()) if why not in ("done", "late")]
+            assert refused == ([] if told is None else [told])
+            await asyncio.sleep(pause_s)
+        await asyncio.gather(*tasks)
 
     run(play())
 

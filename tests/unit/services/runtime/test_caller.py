@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hemaserve.metadata import PRIORITY_KEY
 from hemaserve.results import Priority
 from services.runtime.caller import (
     CLIENT_KEY,
     MAX_CLIENT_CHARS,
-    PRIORITY_KEY,
     Caller,
     call_metadata,
     current_caller,
