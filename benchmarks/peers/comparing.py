@@ -167,11 +167,11 @@ def claims(peers: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What the figures of some peers show."""
     found = []
     if servers := {name: each for name, each in peers.items() if name not in FLASKS}:
+        callers = min(each["mixed"]["how_much"] for each in servers.values())
+        mixed = f"fields a second, {callers:g} callers, mixed priorities, small requests"
         found += [
             _over_the_best(servers, "saturation", FASTER, "fields a second at saturation"),
-            _over_the_best(
-                servers, "mixed", MIXED, "fields a second, 64 callers, mixed priorities, small requests"
-            ),
+            _over_the_best(servers, "mixed", MIXED, mixed),
             _stat(servers),
         ]
     found += [_over(peers, name, EAGER) for name in FLASKS if name in peers]
