@@ -96,7 +96,7 @@ def measured(ratio, mixed, *, ours_ms=100.0, theirs_ms=200.0):
 
     return {
         "saturation": {"ratio": spread(ratio), "ours": side(ours_ms), "theirs": side(theirs_ms)},
-        "mixed": {"ratio": spread(mixed), "ours": side(ours_ms), "theirs": side(theirs_ms)},
+        "mixed": {"how_much": 64, "ratio": spread(mixed), "ours": side(ours_ms), "theirs": side(theirs_ms)},
     }
 
 
