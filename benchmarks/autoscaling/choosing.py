@@ -8,24 +8,7 @@ import numpy as np
 
 from benchmarks.autoscaling import hpa, keda
 from benchmarks.autoscaling.traces import TRACES, Floats, Trace
-from benchmarks.autoscaling.trying import (
-    IN_FLIGHT,
-    IN_TRITON,
-    LEAST,
-    MOST,
-    QUEUED,
-    REFUSED,
-    START_S,
-    Autoscaler,
-    ByKeda,
-    ByProcessor,
-    Fixed,
-    Mixed,
-    Planned,
-    Result,
-    Signal,
-    run,
-)
+from benchmarks.autoscaling.trying import LEAST, MOST, START_S, Fixed, Planned, Result, Scaled, run
 from benchmarks.capacity.profile import Profile
 from benchmarks.capacity.stack import ROLES, Layout
 
@@ -42,13 +25,15 @@ def needed(profile: Profile, rates: Floats, load: float) -> dict[str, Floats]:
     }
 
 
-def oracle(profile: Profile, trace: Trace, *, start_s: Mapping[str, float] = START_S) -> tuple[Result, float]:
+def oracle(
+    profile: Profile, trace: Trace, *, seed: int = 1, start_s: Mapping[str, float] = START_S
+) -> tuple[Result, float]:
     """The fewest replicas, minute by minute, that keep the objective, and how busy they are; knows what will come.
 
     In each minute there are as many as its fields need at one and the same load of the cores, and while one is lost
     one more; the highest load at which the objective is kept is found by bisection.
     """
-    arrivals = trace.arrivals(1)
+    arrivals = trace.arrivals(seed)
     counts, _ = np.histogram(arrivals, bins=np.arange(0, trace.seconds + 60, 60))
     low, high, best = 0.3, 1.0, None
     while high - low > 0.02:
@@ -59,7 +44,7 @@ def oracle(profile: Profile, trace: Trace, *, start_s: Mapping[str, float] = STA
             minute = int(at_s // 60)
             plan[role][minute : minute + 2] += 1
         first = {role: int(each[0]) for role, each in plan.items()}
-        result = run(profile, trace, Planned(plan, start_s), first, start_s=start_s)
+        result = run(profile, trace, Planned(plan, start_s), first, seed=seed, start_s=start_s)
         if result.holds:
             low, best = load, (result, load)
         else:
@@ -69,33 +54,40 @@ def oracle(profile: Profile, trace: Trace, *, start_s: Mapping[str, float] = STA
     return best
 
 
+KINDS: Final = {
+    "fixed": "no autoscaling, as many as the busiest minute needs",
+    "cpu": "HPA: processors at {load:.0%}",
+    "queue": "KEDA: {load:g} requests waiting in each Triton, services by work in flight",
+    "work": "KEDA: work in flight as at {load:.0%} load",
+    "mixed": "KEDA: Triton by its work as at {load:.0%} load, services by processors",
+    "both": "KEDA: processors at {load:.0%}, and Triton's work as at {guard:.0%} load",
+}
+"""What is tried, in words."""
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """Settings to try.
 
     Attributes:
-        kind: `fixed`, `cpu`, `work` (what is in flight and in Triton), `mixed` (in Triton; services by processors)
-            or `queue` (what waits in Triton).
+        kind: see `KINDS`.
         load: how busy cores are to be, 0 to 1, which thresholds are made of; for `queue`, requests that wait.
         down_s: the window in which the most replicas that were wanted count before there are fewer.
+        refusals: whether refusals bring gateways.
     """
 
     kind: str
     load: float
     down_s: float
+    refusals: bool = False
 
     @property
     def name(self) -> str:
         """In words."""
+        words = KINDS[self.kind].format(load=self.load, guard=GUARD)
         if self.kind == "fixed":
-            return "no autoscaling, as many as the busiest minute needs"
-        kinds = {
-            "cpu": f"HPA: processors at {self.load:.0%} of what is requested",
-            "mixed": f"KEDA: Triton by its work as at {self.load:.0%} load, services by processors",
-            "work": f"KEDA: work in flight as at {self.load:.0%} load",
-            "queue": f"KEDA: {self.load:g} requests waiting in each Triton",
-        }
-        return f"{kinds[self.kind]}, down after {self.down_s:.0f} s"
+            return words
+        return f"{words}{', gateways by refusals too' if self.refusals else ''}, down after {self.down_s:.0f} s"
 
 
 def thresholds(profile: Profile, load: float) -> dict[str, float]:
@@ -120,36 +112,40 @@ def _behavior(candidate: Candidate) -> hpa.Behavior:
     return hpa.Behavior(down=down)
 
 
-def specs(
-    profile: Profile, candidate: Candidate
-) -> tuple[dict[str, keda.ScaledObject], dict[str, dict[str, Signal]]]:
-    """ScaledObjects of all roles, and what their triggers read."""
-    behavior = _behavior(candidate)
-    objects, signals = {}, {}
-    for role, threshold in thresholds(profile, 0.7 if candidate.kind == "queue" else candidate.load).items():
+def specs(profile: Profile, candidate: Candidate) -> dict[str, keda.ScaledObject]:
+    """The ScaledObject of each role."""
+    in_flight = thresholds(profile, 0.7 if candidate.kind == "queue" else candidate.load)
+    found = {}
+    for role, pods in Layout().roles.items():
         triton = role.startswith("triton")
-        main = "in_triton" if triton else "in_flight"
-        read = {"in_triton": IN_TRITON, "in_flight": IN_FLIGHT, "queued": QUEUED, "refused": REFUSED}
-        triggers = [keda.Trigger(main, threshold)]
+        cores = round(candidate.load * pods.cores, 2)
+        triggers: list[keda.Trigger] = []
         if candidate.kind == "queue" and triton:
-            triggers = [keda.Trigger("queued", candidate.load)]
-        if role == "gateway":
+            triggers.append(keda.Trigger("queue", candidate.load))
+        elif candidate.kind in ("queue", "work") or (candidate.kind == "mixed" and triton):
+            triggers.append(keda.Trigger("work" if triton else "in-flight", in_flight[role]))
+        elif candidate.kind == "both" and triton:
+            triggers.append(keda.Trigger("work", GUARD * pods.cores))
+        by_cores = candidate.kind in ("cpu", "both") or (candidate.kind == "mixed" and not triton)
+        if candidate.refusals and role == "gateway":
             triggers.append(keda.Trigger("refused", REFUSALS))
-        objects[role] = keda.ScaledObject(
+        found[role] = keda.ScaledObject(
             tuple(triggers),
+            cores if by_cores else None,
             min_replica_count=LEAST,
             max_replica_count=MOST,
             polling_interval_s=15.0,
-            cooldown_period_s=300.0,
-            fallback=keda.Fallback(3, 4),
-            behavior=behavior,
+            fallback=keda.Fallback(4, LEAST, keda.Failing.CURRENT_IF_HIGHER) if triggers else None,
+            behavior=_behavior(candidate),
         )
-        signals[role] = {trigger.name: read[trigger.name] for trigger in triggers}
-    return objects, signals
+    return found
 
 
 REFUSALS: Final = 1.0
 """Refusals a second, for each gateway, beyond which another one is wanted."""
+
+GUARD: Final = 1.0
+"""Load at which what is in Triton brings more of them where processors do so before: beyond it, requests wait."""
 
 
 def try_one(
@@ -165,18 +161,9 @@ def try_one(
     first = {
         role: int(each[0]) for role, each in needed(profile, rates[:1], min(candidate.load, 0.7)).items()
     }
-    autoscaler: Autoscaler
     if candidate.kind == "fixed":
         first = {role: int(each.max()) for role, each in needed(profile, rates, candidate.load).items()}
-        autoscaler = Fixed()
-    elif candidate.kind == "cpu":
-        autoscaler = ByProcessor(candidate.load, _behavior(candidate))
-    elif candidate.kind == "mixed":
-        objects, signals = specs(profile, candidate)
-        tritons = {role: spec for role, spec in objects.items() if role.startswith("triton")}
-        autoscaler = Mixed(ByKeda(tritons, signals), ByProcessor(candidate.load, _behavior(candidate)))
-    else:
-        autoscaler = ByKeda(*specs(profile, candidate))
+    autoscaler = Fixed() if candidate.kind == "fixed" else Scaled(specs(profile, candidate))
     return run(profile, trace, autoscaler, first, seed=seed, start_s=start_s)
 
 
