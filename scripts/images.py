@@ -25,6 +25,9 @@ TARGETS: Final = ("gateway", "detector", "classifier", "triton-embedded")
 OF_A_BUILD: Final = frozenset({"container", "container_config", "parent"})
 """Parts of an image's configuration in Docker's format that say how it came about, not what it is."""
 
+FILES_EPOCH: Final = 946_684_800
+"""Time of all files, 2000-01-01: one for all commits, so that a layer that does not change stays the same."""
+
 LIMIT_MB: Final = 250
 """Most that the image of a service may take unpacked, but for Triton's, in millions of bytes."""
 
@@ -62,36 +65,36 @@ def build(
     program: str, target: str, tag: str, base: str | None, *, source: Path = ROOT, cache: bool = True
 ) -> None:
     """Build one image, dated by the commit."""
-    epoch = _git("log", "-1", "--format=%ct")
-    created = datetime.datetime.fromtimestamp(int(epoch), datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    version = tomllib.loads((source / "pyproject.toml").read_text())["project"]["version"]
-    told = {"VERSION": version, "REVISION": _git("rev-parse", "HEAD"), "CREATED": created}
-    if base is not None:
-        told["BASE"] = base
-    how = ["docker", "build", "--build-arg", f"SOURCE_DATE_EPOCH={epoch}"]
+    labels = {
+        "version": tomllib.loads((source / "pyproject.toml").read_text())["project"]["version"],
+        "revision": _git("rev-parse", "HEAD"),
+        "created": _committed().strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+    how = ["docker", "build", "--build-arg", f"SOURCE_DATE_EPOCH={_committed().timestamp():.0f}"]
     if program == "buildah":
         # chroot: also where no container can be started. HEALTHCHECK is in Docker's format alone.
-        how = ["buildah", "bud", "--isolation=chroot", "--layers", "--format=docker", f"--timestamp={epoch}"]
-        # Neither the builder's version nor ids of what it made on the way.
-        how += ["--identity-label=false", "--omit-history"]
+        how = ["buildah", "bud", "--isolation=chroot", "--layers", "--format=docker"]
+        how += [f"--timestamp={FILES_EPOCH}", "--identity-label=false"]
     if not cache:
         how.append("--no-cache")
-    arguments = [word for name, value in told.items() for word in ("--build-arg", f"{name}={value}")]
+    if base is not None:
+        how.append(f"--build-arg=BASE={base}")
+    how += [f"--label=org.opencontainers.image.{name}={value}" for name, value in labels.items()]
     name = _name(program, target, tag)
     file = source / "deploy" / "docker" / "Dockerfile"
-    subprocess.run([*how, *arguments, "--target", target, "--tag", name, "--file", file, source], check=True)
+    subprocess.run([*how, "--target", target, "--tag", name, "--file", file, source], check=True)
     if program == "buildah":
-        settle(name)
+        settle(name, labels["created"])
 
 
-def settle(name: str) -> None:
+def settle(name: str, created: str) -> None:
     """Give an image of buildah a configuration without what is of its build alone, see `settled`."""
     with tempfile.TemporaryDirectory() as folder:
         _run("buildah", "push", "--quiet", "--disable-compression", name, f"dir:{folder}")
         at = Path(folder) / "manifest.json"
         manifest = json.loads(at.read_bytes())
         before = Path(folder) / manifest["config"]["digest"].removeprefix("sha256:")
-        config = json.dumps(settled(json.loads(before.read_bytes())), sort_keys=True).encode()
+        config = json.dumps(settled(json.loads(before.read_bytes()), created), sort_keys=True).encode()
         digest = hashlib.sha256(config).hexdigest()
         (Path(folder) / digest).write_bytes(config)
         manifest["config"] |= {"digest": f"sha256:{digest}", "size": len(config)}
@@ -99,10 +102,16 @@ def settle(name: str) -> None:
         _run("buildah", "tag", _run("buildah", "pull", "--quiet", f"dir:{folder}"), name)
 
 
-def settled(config: dict[str, Any]) -> dict[str, Any]:
-    """An image's configuration without the container that it was made in, and the image that had no name before."""
+def settled(config: dict[str, Any], created: str) -> dict[str, Any]:
+    """An image's configuration without names of containers and of images that it was made of on the way."""
     kept = {name: value for name, value in config.items() if name not in OF_A_BUILD}
-    return kept | {"config": {name: value for name, value in kept["config"].items() if name != "Hostname"}}
+    return kept | {
+        "created": created,
+        "config": {name: value for name, value in kept["config"].items() if name != "Hostname"},
+        "history": [
+            {name: value for name, value in step.items() if name != "comment"} for step in kept["history"]
+        ],
+    }
 
 
 def again(program: str, target: str, tag: str, base: str | None) -> None:
@@ -159,6 +168,10 @@ def _digest(program: str, target: str, tag: str) -> str:
 def _inspect(program: str, target: str, tag: str, what: str) -> str:
     asked = "docker" if program == "docker" else "podman"
     return _run(asked, "image", "inspect", f"--format={{{{.{what}}}}}", _name(program, target, tag))
+
+
+def _committed() -> datetime.datetime:
+    return datetime.datetime.fromtimestamp(int(_git("log", "-1", "--format=%ct")), datetime.UTC)
 
 
 def _git(*words: str) -> str:
