@@ -128,7 +128,10 @@ def again(program: str, target: str, tag: str, base: str | None) -> None:
     first, second = (_digest(program, target, each) for each in (tag, f"{tag}-again"))
     print(f"{target:16} {first}", flush=True)
     if first != second:
-        raise SystemExit(f"error: {target}: the same commit gives {second} when it is built again")
+        raise SystemExit(
+            f"error: {target}: built again, the same commit gives {second}; is all committed, and are no layers kept "
+            f"of another base? {program} has a command to prune them"
+        )
 
 
 def size(program: str, target: str, tag: str) -> int:
@@ -188,7 +191,9 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--base", help="image to build with, in place of Debian's, see deploy/docker/base.sh")
     parser.add_argument("--tag", default="latest")
-    parser.add_argument("--again", action="store_true", help="whether each is the same when it is built again")
+    parser.add_argument(
+        "--again", action="store_true", help="whether each is the same when it is built again"
+    )
     parser.add_argument("--page", type=Path)
     options = parser.parse_args(arguments)
     program = builder()
