@@ -139,11 +139,16 @@ def size(program: str, target: str, tag: str) -> int:
     return int(_inspect(program, target, tag, "Size"))
 
 
-def page(program: str, sizes: dict[str, int]) -> str:
-    """The page of sizes."""
+def page(program: str, sizes: dict[str, int], *, same: bool) -> str:
+    """The page of sizes; `same`: whether each was built again, and was the same."""
     version = _run(program, "--version")
     today = datetime.datetime.now(datetime.UTC).date()
     rows = "\n".join(f"| `hemaserve/{target}` | {number / 1e6:.0f} |" for target, number in sizes.items())
+    repeated = (
+        "Each was built twice, from two checkouts and the second time without a cache: the digests are the same."
+        if same
+        else "Whether each is the same when it is built again was not tried (`IMAGES_ARGS=--again`)."
+    )
     return f"""# The images
 
 Written by `make images` on {today}, built by {version}.
@@ -153,6 +158,8 @@ Written by `make images` on {today}, built by {version}.
 {rows}
 
 A service may take {LIMIT_MB} MB. `triton-embedded` has the wheel's Triton and all networks; it is what the tests start.
+{repeated}
+
 `triton` adds our networks to NVIDIA's image, and `make images` does not fetch that:
 `docker build --file deploy/docker/Dockerfile --target triton --tag hemaserve/triton:latest .`
 Why they are made as they are: [decision 26](decisions/0026-images.md).
@@ -207,7 +214,7 @@ def main(arguments: list[str] | None = None) -> None:
     for target, number in sizes.items():
         print(f"{target:16} {number / 1e6:6.0f} MB")
     if options.page is not None:
-        options.page.write_text(page(program, sizes))
+        options.page.write_text(page(program, sizes, same=options.again))
     too_large = [
         name for name, number in sizes.items() if name != "triton-embedded" and number > LIMIT_MB * 1e6
     ]

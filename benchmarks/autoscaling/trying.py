@@ -56,7 +56,6 @@ class Result:
         refused: share of all fields.
         replica_hours: of all roles together.
         core_hours: of all roles together.
-        most: the most replicas of each role at any time.
         replicas: of each role, minute by minute.
     """
 
@@ -66,7 +65,6 @@ class Result:
     refused: float
     replica_hours: float
     core_hours: float
-    most: Mapping[str, int]
     replicas: Mapping[str, list[int]]
 
     @property
@@ -84,7 +82,6 @@ class Result:
             "replica_hours": round(self.replica_hours, 2),
             "core_hours": round(self.core_hours, 2),
             "dollars": round(self.core_hours * CORE_HOUR, 2),
-            "most": dict(self.most),
         }
 
 
@@ -141,7 +138,6 @@ def _result(cluster: Cluster, replicas: Mapping[str, list[int]]) -> Result:
         refused=float(cluster.refused.sum() / asked.sum()),
         replica_hours=sum(cluster.replica_s.values()) / 3600,
         core_hours=sum(layout.roles[role].cores * spent for role, spent in cluster.replica_s.items()) / 3600,
-        most={role: max(counts) for role, counts in replicas.items()},
         replicas=replicas,
     )
 

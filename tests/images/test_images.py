@@ -1,6 +1,7 @@
 """The real images, started by podman from the compose file: as one stack they answer, are confined, and end in order.
 
-Needs root, podman and the images of `make images`; says what it used. A runtime of containers is tried by starting one.
+Needs root, podman and the images of `make images`; HEMASERVE_BASE where these were built with another base; says what
+it used. A runtime of containers is tried by starting one.
 What this does not show: Docker's own engine, NVIDIA's image, Kubernetes' probes.
 """
 
@@ -21,10 +22,15 @@ from hemaserve import synthetic
 from hemaserve.cells import Kind
 
 from ..e2e.conftest import COMMAND, _free_address, wait_until
+from ..unit.docs.conftest import script
+
+__all__ = ["script"]
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "deploy" / "docker" / "compose.yaml"
 TAG = os.environ.get("HEMASERVE_TAG", "latest")
+BASE = os.environ.get("HEMASERVE_BASE")
+"""What images are built with, see deploy/docker/base.sh; Debian's own by default."""
 SERVICES = ("triton", "detector", "classifier", "gateway")
 
 pytestmark = [
@@ -124,6 +130,25 @@ def test_an_image_has_only_what_it_needs(name: str, runtime: str):
 
     # Triton's Python backend starts its stubs by bash.
     assert json.loads(done.stdout) == [["bash"] if name == "triton" else [], []]
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_an_image_says_of_which_commit_it_is(name: str):
+    label = '{{index .Labels "org.opencontainers.image.revision"}}'
+    revision = podman("image", "inspect", f"--format={label}", image(name)).stdout.strip()
+    assert (
+        subprocess.run(
+            ["git", "-C", ROOT, "cat-file", "-e", f"{revision}^{{commit}}"], check=False
+        ).returncode
+        == 0
+    )
+
+
+def test_the_same_commit_gives_the_same_image_from_another_checkout_and_without_a_cache(script):
+    images = script("images")
+    images.download()
+    images.build(images.builder(), "gateway", f"{TAG}-once", BASE)
+    images.again(images.builder(), "gateway", f"{TAG}-once", BASE)
 
 
 def test_the_images_answer_as_one_stack(stack: str, tmp_path: Path):
