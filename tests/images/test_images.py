@@ -115,6 +115,15 @@ def container(name: str) -> str:
     return f"hemaserve-test_{name}_1"
 
 
+def ran(runtime: str, name: str, code: str) -> str:
+    """What Python says in an image."""
+    words = [f"--ulimit={limit}={most}:{most}" for limit, most in limits().items()]
+    return podman(
+        *("--runtime", runtime, "run", "--rm", "--network=none", *words),
+        *("--entrypoint=python3", image(name), "-c", code),
+    ).stdout
+
+
 @pytest.mark.parametrize("name", SERVICES)
 def test_an_image_has_only_what_it_needs(name: str, runtime: str):
     code = (
@@ -122,14 +131,18 @@ def test_an_image_has_only_what_it_needs(name: str, runtime: str):
         "[w for w in ('sh', 'bash', 'pip', 'gcc', 'cc', 'apt-get', 'dpkg') if shutil.which(w)], "
         "[m for m in ('torch', 'pip', 'setuptools', 'scipy') if u.find_spec(m)]]))"
     )
-    words = [f"--ulimit={limit}={most}:{most}" for limit, most in limits().items()]
-    done = podman(
-        *("--runtime", runtime, "run", "--rm", "--network=none", *words),
-        *("--entrypoint=python3", image(name), "-c", code),
-    )
-
     # Triton's Python backend starts its stubs by bash.
-    assert json.loads(done.stdout) == [["bash"] if name == "triton" else [], []]
+    assert json.loads(ran(runtime, name, code)) == [["bash"] if name == "triton" else [], []]
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_what_is_compiled_is_used_whatever_the_time(name: str, runtime: str):
+    """PEP 552: flags 1 are a hash that is not checked. A time would not be that of the file, and of each build."""
+    code = (
+        "import pathlib; found = [p for r in ('/opt', '/usr/lib') for p in pathlib.Path(r).rglob('*.pyc')]; "
+        "print(len(found) > 100, [str(p) for p in found if p.read_bytes()[4:8] != bytes([1, 0, 0, 0])])"
+    )
+    assert ran(runtime, name, code) == "True []\n"
 
 
 @pytest.mark.parametrize("name", SERVICES)
