@@ -272,8 +272,8 @@ def worst(results: Sequence[Result]) -> dict[str, Any]:
 def chosen(rows: Sequence[dict[str, Any]], kinds: Collection[str]) -> dict[str, Any]:
     """The row of these kinds with the fewest replica-hours, over the oracle's, that keeps the objective on all traces.
 
-    Of KEDA's, one that sees refusals: the gateways that are simulated have no limit but their processors, and where
-    real ones are full before their processors are busy, nothing else tells.
+    Of equals that which keeps more. Of KEDA's one that sees refusals: the gateways that are simulated have no limit but
+    their processors, and where real ones are full before their processors are busy, nothing else tells.
 
     Raises:
         ValueError: none does.
@@ -285,7 +285,9 @@ def chosen(rows: Sequence[dict[str, Any]], kinds: Collection[str]) -> dict[str, 
     ]
     if not good:
         raise ValueError("rows: no candidate keeps the objective on all traces")
-    return min(good, key=lambda row: float(row["worst_ratio"]))
+    return min(
+        good, key=lambda row: (row["worst_ratio"], -sum(each["kept"] for each in row["traces"].values()))
+    )
 
 
 def checked(profile: Profile, candidates: Sequence[Candidate]) -> dict[str, dict[str, float]]:

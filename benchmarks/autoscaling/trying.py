@@ -56,7 +56,6 @@ class Result:
         refused: share of all fields.
         replica_hours: of all roles together.
         core_hours: of all roles together.
-        replicas: of each role, minute by minute.
     """
 
     kept: float
@@ -65,7 +64,6 @@ class Result:
     refused: float
     replica_hours: float
     core_hours: float
-    replicas: Mapping[str, list[int]]
 
     @property
     def holds(self) -> bool:
@@ -104,7 +102,6 @@ def run(
     windows = math.ceil(trace.seconds / WINDOW_S)
     bounds = np.searchsorted(arrivals, np.arange(windows + 1) * WINDOW_S)
     lost = list(trace.lost)
-    replicas: dict[str, list[int]] = {role: [] for role in ROLES}
     for window in range(windows):
         now_s = window * WINDOW_S
         while lost and lost[0][0] <= now_s:
@@ -116,14 +113,11 @@ def run(
         if window and now_s % hpa.SYNC_PERIOD_S == 0:
             for role, count in autoscaler.decide(now_s, cluster).items():
                 cluster.pools[role].scale(count, now_s + start_s[role])
-        if now_s % 60 == 0:
-            for role, pool in cluster.pools.items():
-                replicas[role].append(pool.replicas)
         cluster.run(window, arrivals[bounds[window] : bounds[window + 1]], WITHIN_S)
-    return _result(cluster, replicas)
+    return _result(cluster)
 
 
-def _result(cluster: Cluster, replicas: Mapping[str, list[int]]) -> Result:
+def _result(cluster: Cluster) -> Result:
     layout = Layout()
     latencies = np.concatenate(cluster.latencies)
     good, asked = np.array(cluster.in_time).T
@@ -138,7 +132,6 @@ def _result(cluster: Cluster, replicas: Mapping[str, list[int]]) -> Result:
         refused=float(cluster.refused.sum() / asked.sum()),
         replica_hours=sum(cluster.replica_s.values()) / 3600,
         core_hours=sum(layout.roles[role].cores * spent for role, spent in cluster.replica_s.items()) / 3600,
-        replicas=replicas,
     )
 
 

@@ -66,24 +66,28 @@ others), not of what they request: nodes need room for them.
 |---|---|---|{rule4}---|---|---|
 {rows}
 
-Chosen, with the fewest replica-hours of those that keep the objective:
+Chosen, of those that keep the objective, with the fewest replica-hours over the oracle's, and of equals with most kept:
 
-- **{chosen}**, in [autoscaling-keda](../deploy/k8s/components/autoscaling-keda/scaling.yaml): {kept:.2%} at least, at
-  {ratio:.2f} times the oracle's replica-hours at most (bar {bar:g}).
-- **{fallback}**, in [autoscaling-hpa](../deploy/k8s/components/autoscaling-hpa/scaling.yaml): {fallback_kept:.2%} at
-  least, at {fallback_ratio:.2f} times at most.
+- **{chosen}**,
+  in [autoscaling-keda](../deploy/k8s/components/autoscaling-keda/scaling.yaml): {kept:.2%} at least, at {ratio:.2f}
+  times the oracle's replica-hours at most (bar {bar:g}).
+- **{fallback}**, in [autoscaling-hpa](../deploy/k8s/components/autoscaling-hpa/scaling.yaml):
+  {fallback_kept:.2%} at least, at {fallback_ratio:.2f} times at most.
 
-Both files are written from this table. Which to take:
+The least of both is on the trace *lost*, where {fixed_lost:.2%} are kept without autoscaling too: that is the loss
+itself. Both files are written from this table. Which to take:
 
-- **Without GPUs the HPA is enough.** It needs no KEDA and no Prometheus, and takes fewer replicas. What KEDA adds to it
-  is small here: work that waits in Triton brings another one before processors tell, and so on the trace *burst*
-  {lead_kept:.2%} were kept and not {lag_kept:.2%}.
+- **Without GPUs the plain HPA is enough**: it keeps the objective, with {fallback_hours:.0f} replica-hours and not
+  {hours:.0f}, and needs neither KEDA nor Prometheus. What KEDA adds is the same HPA with two signals more that lead:
+  work that waits in Triton brings another one before processors tell, so that on the trace *burst* {lead_kept:.2%} are
+  kept and not {lag_kept:.2%}. Where Prometheus is there anyway, as with `overlays/cpu-production`, that is cheap.
 - **With GPUs take KEDA.** There processors say little of how busy Triton is; its work does. `overlays/gpu-production`
   takes it as at 70% load, which the table has a row of, for one instance of each network. That was not simulated on
   GPUs, whose times were not measured.
-- **Refusals** tell of a door that is full although processors are not. The gateways of the simulation have no door of
-  their own, so here they only cost: {refusals_cost}. `overlays/cpu-production` lets 16 fields into each gateway, more
-  than its core can carry, so that there too processors are what is short.
+- **Refusals** tell of a door that is full although processors are not. The simulated gateways have no such door, so
+  that here refusals change little: {hours:.1f} replica-hours with them, {unrefused_hours:.1f} without, and nothing kept
+  more. `overlays/cpu-production` lets 16 fields into each gateway, more than its core can carry, so that there too
+  processors are what is short first.
 
 What waits in Triton alone is a poor signal: nothing waits until it is too late, and what then waits asks for too much.
 Work in flight before Triton is one too: who calls counts what waits at those whom it calls, and grows with them.
@@ -145,7 +149,10 @@ def page() -> str:
         fallback_ratio=fallback["worst_ratio"],
         lead_kept=best["traces"]["burst"]["kept"],
         lag_kept=fallback["traces"]["burst"]["kept"],
-        refusals_cost=_cost_of_refusals(scaling["rows"], best),
+        fixed_lost=next(row for row in scaling["rows"] if row["kind"] == "fixed")["traces"]["lost"]["kept"],
+        hours=_hours(best),
+        fallback_hours=_hours(fallback),
+        unrefused_hours=_hours(_without_refusals(scaling["rows"], best)),
         others=len(OTHER_SEEDS),
         checked=" and ".join(f"{min(each.values()):.2%}" for each in scaling["checked"].values()),
         seconds=asked["seconds"],
@@ -162,14 +169,19 @@ def _kept(row: dict[str, Any]) -> float:
     return float(min(each["kept"] for each in row["traces"].values()))
 
 
-def _cost_of_refusals(rows: list[dict[str, Any]], best: dict[str, Any]) -> str:
-    """What the same settings take without them, and with them."""
-    (without,) = (
+def _hours(row: dict[str, Any]) -> float:
+    """Replica-hours of all traces together."""
+    return float(sum(each["replica_hours"] for each in row["traces"].values()))
+
+
+def _without_refusals(rows: list[dict[str, Any]], best: dict[str, Any]) -> dict[str, Any]:
+    """The row of the same settings that do not see them."""
+    (found,) = (
         row
         for row in rows
         if all(row[name] == best[name] for name in ("kind", "load", "down_s")) and not row["refusals"]
     )
-    return f"{best['worst_ratio']:.2f} times the oracle's replica-hours and not {without['worst_ratio']:.2f}"
+    return found
 
 
 def tolerance(predicted: dict[str, Any]) -> dict[str, float]:
@@ -195,7 +207,7 @@ def _row(row: dict[str, Any]) -> str:
     cells = [row["name"], "yes" if row["holds"] else "**no**", f"{row['worst_ratio']:.2f}"]
     cells += [f"{each['kept']:.2%}, {each['ratio']:.2f}" for each in results]
     cells += [
-        f"{sum(each['replica_hours'] for each in results):.0f}",
+        f"{_hours(row):.0f}",
         f"{max(each['refused'] for each in results):.2%}",
     ]
     cells.append(f"{sum(each['dollars'] for each in results):.2f}")
