@@ -20,7 +20,8 @@ from grafana_foundation_sdk.models.common import (
 from grafana_foundation_sdk.models.dashboard import DashboardLinkType, DataSourceRef
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
-from observability.panels import DASHBOARDS, Dashboard, Panel
+from observability.dashboards import DASHBOARDS
+from observability.panels import Dashboard, Panel
 
 TAG: Final = "hemaserve"
 SOURCE: Final = "${datasource}"

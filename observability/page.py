@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from observability import pictures
+from observability.dashboards import DASHBOARDS
 from observability.files import ROOT, Specifications, groups
-from observability.panels import DASHBOARDS
 from observability.rules import RUNBOOKS, alerts
 from observability.windows import BURNS, PERIOD, duration
 

@@ -10,7 +10,8 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from hemaserve.evaluation.pictures import STYLE
-from observability.panels import MODELS, OVERVIEW, SERVICES, TRITON, Dashboard, Panel
+from observability.dashboards import MODELS, OVERVIEW, SERVICES, TRITON
+from observability.panels import Dashboard, Panel
 
 Curves = Mapping[str, Sequence[Sequence[float]]]
 """By name: seconds since the beginning, and values."""

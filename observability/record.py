@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.machine import facts
+from observability.dashboards import DASHBOARDS
 from observability.faults import slow
 from observability.files import ROOT
 from observability.load import fields
-from observability.panels import DASHBOARDS, Panel
+from observability.panels import Panel
 from observability.pictures import DRAWN
 from observability.prometheus import Prometheus
 from observability.trial import called, trial
@@ -37,6 +38,16 @@ def shown(prometheus: Prometheus, began: float, ended: float) -> dict[str, dict[
     """How many series each panel shows at any time, by dashboard and panel."""
     return {
         dashboard.name: {panel.title: _count(prometheus, panel, began, ended) for panel in dashboard.panels}
+        for dashboard in DASHBOARDS
+    }
+
+
+def asked() -> dict[str, dict[str, list[str]]]:
+    """The queries of each panel, by dashboard and panel."""
+    return {
+        dashboard.name: {
+            panel.title: [query.expression for query in panel.queries] for panel in dashboard.panels
+        }
         for dashboard in DASHBOARDS
     }
 
@@ -106,6 +117,7 @@ def record(folder: Path, seconds: float, images: Path | None) -> dict[str, Any]:
         "seconds": round(seconds),
         "slow": {"network": SLOW, "from_s": round(struck - began, 1), "to_s": round(well - began, 1)},
         "codes": dict(load.codes),
+        "asked": asked(),
         "shown": counted,
         "empty": empty(counted),
         "curves": drawn,

@@ -1,24 +1,33 @@
 """Builds the images, and writes their sizes to a page.
 
-    python scripts/images.py [--base IMAGE] [--tag TAG] [--page PAGE]
+    python scripts/images.py [--base IMAGE] [--tag TAG] [--again] [--page PAGE]
 
 Takes docker, else buildah, whichever works here, and says which. Wheels come from the package index that pip is set up
 for, checked against the locks; the build itself asks no index. The image on NVIDIA's is not among them: it needs its
-registry.
+registry. With `--again` each is built once more, from a fresh checkout and without a cache, and has to be the same.
 """
 
 import argparse
 import datetime
+import hashlib
+import json
 import shutil
 import subprocess
 import sys
+import tempfile
 import tomllib
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 WHEELS: Final = ROOT / "build" / "wheels"
 TARGETS: Final = ("gateway", "detector", "classifier", "triton-embedded")
+OF_A_BUILD: Final = frozenset({"container", "container_config", "parent"})
+"""Parts of an image's configuration in Docker's format that say how it came about, not what it is."""
+
+FILES_EPOCH: Final = 946_684_800
+"""Time of all files, 2000-01-01: one for all commits, so that a layer that does not change stays the same."""
+
 LIMIT_MB: Final = 250
 """Most that the image of a service may take unpacked, but for Triton's, in millions of bytes."""
 
@@ -52,38 +61,94 @@ def download() -> None:
         )
 
 
-def build(program: str, target: str, tag: str, base: str | None) -> None:
+def build(
+    program: str, target: str, tag: str, base: str | None, *, source: Path = ROOT, cache: bool = True
+) -> None:
     """Build one image, dated by the commit."""
-    epoch = _git("log", "-1", "--format=%ct")
-    created = datetime.datetime.fromtimestamp(int(epoch), datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    told = {"VERSION": version, "REVISION": _git("rev-parse", "HEAD"), "CREATED": created}
-    if base is not None:
-        told["BASE"] = base
-    how = ["docker", "build", "--build-arg", f"SOURCE_DATE_EPOCH={epoch}"]
+    labels = {
+        "version": tomllib.loads((source / "pyproject.toml").read_text())["project"]["version"],
+        "revision": _git("rev-parse", "HEAD"),
+        "created": _committed().strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+    how = ["docker", "build", "--build-arg", f"SOURCE_DATE_EPOCH={_committed().timestamp():.0f}"]
     if program == "buildah":
         # chroot: also where no container can be started. HEALTHCHECK is in Docker's format alone.
-        how = ["buildah", "bud", "--isolation=chroot", "--layers", "--format=docker", f"--timestamp={epoch}"]
-    arguments = [word for name, value in told.items() for word in ("--build-arg", f"{name}={value}")]
-    name = f"{'localhost/' if program == 'buildah' else ''}hemaserve/{target}:{tag}"
-    file = ROOT / "deploy" / "docker" / "Dockerfile"
-    subprocess.run([*how, *arguments, "--target", target, "--tag", name, "--file", file, ROOT], check=True)
+        how = ["buildah", "bud", "--isolation=chroot", "--layers", "--format=docker"]
+        how += [f"--timestamp={FILES_EPOCH}", "--identity-label=false"]
+    if not cache:
+        how.append("--no-cache")
+    if base is not None:
+        how.append(f"--build-arg=BASE={base}")
+    how += [f"--label=org.opencontainers.image.{name}={value}" for name, value in labels.items()]
+    name = _name(program, target, tag)
+    file = source / "deploy" / "docker" / "Dockerfile"
+    subprocess.run([*how, "--target", target, "--tag", name, "--file", file, source], check=True)
+    if program == "buildah":
+        settle(name, labels["created"])
+
+
+def settle(name: str, created: str) -> None:
+    """Give an image of buildah a configuration without what is of its build alone, see `settled`."""
+    with tempfile.TemporaryDirectory() as folder:
+        _run("buildah", "push", "--quiet", "--disable-compression", name, f"dir:{folder}")
+        at = Path(folder) / "manifest.json"
+        manifest = json.loads(at.read_bytes())
+        before = Path(folder) / manifest["config"]["digest"].removeprefix("sha256:")
+        config = json.dumps(settled(json.loads(before.read_bytes()), created), sort_keys=True).encode()
+        digest = hashlib.sha256(config).hexdigest()
+        (Path(folder) / digest).write_bytes(config)
+        manifest["config"] |= {"digest": f"sha256:{digest}", "size": len(config)}
+        at.write_text(json.dumps(manifest))
+        _run("buildah", "tag", _run("buildah", "pull", "--quiet", f"dir:{folder}"), name)
+
+
+def settled(config: dict[str, Any], created: str) -> dict[str, Any]:
+    """An image's configuration without names of containers and of images that it was made of on the way."""
+    kept = {name: value for name, value in config.items() if name not in OF_A_BUILD}
+    return kept | {
+        "created": created,
+        "config": {name: value for name, value in kept["config"].items() if name != "Hostname"},
+        "history": [
+            {name: value for name, value in step.items() if name != "comment"} for step in kept["history"]
+        ],
+    }
+
+
+def again(program: str, target: str, tag: str, base: str | None) -> None:
+    """Build an image once more, from a fresh checkout with other modes, and without a cache.
+
+    Raises:
+        SystemExit: it is not the same.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        fresh = Path(name) / "fresh"
+        subprocess.run(["git", "clone", "--quiet", "--shared", ROOT, fresh], check=True, umask=0o077)
+        shutil.copytree(WHEELS, fresh / "build" / "wheels")
+        build(program, target, f"{tag}-again", base, source=fresh, cache=False)
+    first, second = (_digest(program, target, each) for each in (tag, f"{tag}-again"))
+    print(f"{target:16} {first}", flush=True)
+    if first != second:
+        raise SystemExit(
+            f"error: {target}: built again, the same commit gives {second}; is all committed, and are no layers kept "
+            f"of another base? {program} has a command to prune them"
+        )
 
 
 def size(program: str, target: str, tag: str) -> int:
     """Bytes that an image takes unpacked."""
-    if program == "docker":
-        said = _run("docker", "image", "inspect", "--format={{.Size}}", f"hemaserve/{target}:{tag}")
-    else:
-        said = _run("podman", "image", "inspect", "--format={{.Size}}", f"localhost/hemaserve/{target}:{tag}")
-    return int(said)
+    return int(_inspect(program, target, tag, "Size"))
 
 
-def page(program: str, sizes: dict[str, int]) -> str:
-    """The page of sizes."""
+def page(program: str, sizes: dict[str, int], *, same: bool) -> str:
+    """The page of sizes; `same`: whether each was built again, and was the same."""
     version = _run(program, "--version")
     today = datetime.datetime.now(datetime.UTC).date()
     rows = "\n".join(f"| `hemaserve/{target}` | {number / 1e6:.0f} |" for target, number in sizes.items())
+    repeated = (
+        "Each was built twice, from two checkouts and the second time without a cache: the digests are the same."
+        if same
+        else "Whether each is the same when it is built again was not tried (`IMAGES_ARGS=--again`)."
+    )
     return f"""# The images
 
 Written by `make images` on {today}, built by {version}.
@@ -93,10 +158,30 @@ Written by `make images` on {today}, built by {version}.
 {rows}
 
 A service may take {LIMIT_MB} MB. `triton-embedded` has the wheel's Triton and all networks; it is what the tests start.
+{repeated}
+
 `triton` adds our networks to NVIDIA's image, and `make images` does not fetch that:
 `docker build --file deploy/docker/Dockerfile --target triton --tag hemaserve/triton:latest .`
 Why they are made as they are: [decision 26](decisions/0026-images.md).
 """
+
+
+def _name(program: str, target: str, tag: str) -> str:
+    return f"{'localhost/' if program == 'buildah' else ''}hemaserve/{target}:{tag}"
+
+
+def _digest(program: str, target: str, tag: str) -> str:
+    """Of the configuration, which names the digests of all layers."""
+    return _inspect(program, target, tag, "Id").removeprefix("sha256:")
+
+
+def _inspect(program: str, target: str, tag: str, what: str) -> str:
+    asked = "docker" if program == "docker" else "podman"
+    return _run(asked, "image", "inspect", f"--format={{{{.{what}}}}}", _name(program, target, tag))
+
+
+def _committed() -> datetime.datetime:
+    return datetime.datetime.fromtimestamp(int(_git("log", "-1", "--format=%ct")), datetime.UTC)
 
 
 def _git(*words: str) -> str:
@@ -113,6 +198,9 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--base", help="image to build with, in place of Debian's, see deploy/docker/base.sh")
     parser.add_argument("--tag", default="latest")
+    parser.add_argument(
+        "--again", action="store_true", help="whether each is the same when it is built again"
+    )
     parser.add_argument("--page", type=Path)
     options = parser.parse_args(arguments)
     program = builder()
@@ -120,11 +208,13 @@ def main(arguments: list[str] | None = None) -> None:
     download()
     for target in TARGETS:
         build(program, target, options.tag, options.base)
+        if options.again:
+            again(program, target, options.tag, options.base)
     sizes = {target: size(program, target, options.tag) for target in TARGETS}
     for target, number in sizes.items():
         print(f"{target:16} {number / 1e6:6.0f} MB")
     if options.page is not None:
-        options.page.write_text(page(program, sizes))
+        options.page.write_text(page(program, sizes, same=options.again))
     too_large = [
         name for name, number in sizes.items() if name != "triton-embedded" and number > LIMIT_MB * 1e6
     ]

@@ -84,17 +84,13 @@ class PodMetric:
     ready: bool = True
 
 
-def for_pods(
-    pods: Sequence[PodMetric], target: float, *, current: int, full: float | None = None
-) -> int | None:
-    """Replicas by the mean of the pods' own metrics, such as the share of their processor request.
+def for_pods(pods: Sequence[PodMetric], target: float, *, current: int) -> int | None:
+    """Replicas by the mean of the pods' own metrics, such as the cores that they use (type AverageValue).
 
     Args:
         pods: those that are neither being deleted nor failed.
-        target: what each should have.
+        target: what each should have; a pod without a metric is taken for it when fewer would do.
         current: replicas that are asked for now.
-        full: what a pod without a metric is taken for when fewer would do; by default `target`. For a share of a
-            resource it is all of the request, 100%.
 
     Returns:
         None when no ready pod has a metric, and so nothing can be said.
@@ -109,8 +105,7 @@ def for_pods(
     if not up_with_unready and not missing:
         return current if _tolerable(ratio) else math.ceil(_cut(ratio * len(known)))
     if missing and ratio != 1:
-        stand_in = (target if full is None else full) if ratio < 1 else 0.0
-        known += [stand_in] * missing
+        known += [target if ratio < 1 else 0.0] * missing
     if up_with_unready:
         known += [0.0] * unready
     anew = sum(known) / len(known) / target

@@ -7,8 +7,9 @@ idleReplicaCount, fallback), https://keda.sh/docs/latest/scalers/prometheus/ (th
 ignoreNullValues), and for what they leave open pkg/fallback/fallback.go of kedacore/keda.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from benchmarks.autoscaling import hpa
 
@@ -30,19 +31,34 @@ class Trigger:
     ignores_null: bool = True
 
 
+class Failing(StrEnum):
+    """How many replicas there are while a trigger fails: those of the fallback, or what is there if that is more."""
+
+    STATIC = "static"
+    CURRENT_IF_HIGHER = "currentReplicasIfHigher"
+
+
 @dataclass(frozen=True, slots=True)
 class Fallback:
     """Replicas when a trigger has failed more often than `failure_threshold` times in a row."""
 
     failure_threshold: int
     replicas: int
+    behavior: Failing = Failing.STATIC
 
 
 @dataclass(frozen=True, slots=True)
 class ScaledObject:
-    """spec of a ScaledObject; names are KEDA's."""
+    """spec of a ScaledObject; names are KEDA's.
 
-    triggers: tuple[Trigger, ...]
+    Attributes:
+        triggers: those of Prometheus.
+        cores: of a trigger of type cpu and metricType AverageValue: what each pod is to use on average. With it and
+            no other trigger, all is left to the HPA, and this is one of Kubernetes' own.
+    """
+
+    triggers: tuple[Trigger, ...] = ()
+    cores: float | None = None
     min_replica_count: int = 0
     max_replica_count: int = 100
     polling_interval_s: float = 30.0
@@ -92,11 +108,19 @@ class Scaler:
             return rest
         return max(current, spec.min_replica_count) if not may_rest else current
 
-    def sync(self, now_s: float, current: int, readings: Mapping[str, Reading]) -> int:
-        """What the HPA makes of the triggers: the largest of what they ask for."""
+    def sync(
+        self,
+        now_s: float,
+        current: int,
+        readings: Mapping[str, Reading],
+        pods: Sequence[hpa.PodMetric] = (),
+    ) -> int:
+        """What the HPA makes of the triggers, and of the cores that each pod uses: the largest of what they ask for."""
         if current == 0:
             return 0
         proposals = [self._proposal(trigger, readings, current) for trigger in self._spec.triggers]
+        if self._spec.cores is not None:
+            proposals.append(hpa.for_pods(pods, self._spec.cores, current=current))
         return self._hpa.decide(now_s, current, hpa.largest(proposals, current=current))
 
     def _proposal(self, trigger: Trigger, readings: Mapping[str, Reading], current: int) -> int | None:
@@ -106,7 +130,8 @@ class Scaler:
             fallback = self._spec.fallback
             if fallback is None or self._failures[trigger.name] <= fallback.failure_threshold:
                 return None
-            value = trigger.threshold * fallback.replicas
+            stays = fallback.behavior is Failing.CURRENT_IF_HIGHER
+            value = trigger.threshold * (max(current, fallback.replicas) if stays else fallback.replicas)
         else:
             self._failures[trigger.name] = 0
         return hpa.for_average_value(value, trigger.threshold, current=current)

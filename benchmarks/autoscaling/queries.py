@@ -6,25 +6,30 @@ when one gives nothing. Prometheus' own program has to be installed.
 
 import argparse
 import json
-import shutil
-import socket
-import subprocess
 import sys
 import tempfile
 import time
-import urllib.parse
-import urllib.request
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from benchmarks import images
 from benchmarks.call_load import Plan, closed_loop, generate
-from benchmarks.footprint import stack
 from benchmarks.machine import facts
 from benchmarks.peers.callers import GATEWAY, Target
+from observability.prometheus import NotStarted, Prometheus, running, targets
+from observability.trial import stack
 
 DETECTION: Final = 'model=~"yolo.*"'
 CLASSIFICATION: Final = 'model!~"yolo.*|.*ensemble"'
+
+_AT_WORK: Final = "nv_inference_compute_infer_duration_us"
+_WAITING: Final = "nv_inference_queue_duration_us"
+
+
+def _requests(models: str, *times: str) -> str:
+    """Requests for some models that are in some of Triton's stages, on average: its microseconds a second over 1e6."""
+    return " + ".join(f"sum(rate({time}{{{models}}}[1m])) / 1e6" for time in times)
+
 
 QUERIES: Final = {
     "gateway/in-flight": 'sum(hemaserve_admission_held{job="gateway",capacity="fields"})'
@@ -33,61 +38,38 @@ QUERIES: Final = {
     "detector/in-flight": 'sum(hemaserve_admission_held{job="detector",capacity="fields"})'
     ' + sum(hemaserve_admission_waiting{job="detector",capacity="fields"})',
     "classifier/in-flight": 'sum(hemaserve_admission_held{job="classifier",capacity="crops"})',
-    "triton-detection/busy": f"sum(rate(nv_inference_compute_infer_duration_us{{{DETECTION}}}[1m])) / 1e6",
-    "triton-detection/queue": f"sum(rate(nv_inference_queue_duration_us{{{DETECTION}}}[1m])) / 1e6",
-    "triton-classification/busy": f"sum(rate(nv_inference_compute_infer_duration_us{{{CLASSIFICATION}}}[1m])) / 1e6",
-    "triton-classification/queue": f"sum(rate(nv_inference_queue_duration_us{{{CLASSIFICATION}}}[1m])) / 1e6",
+    "triton-detection/work": _requests(DETECTION, _AT_WORK, _WAITING),
+    "triton-detection/queue": _requests(DETECTION, _WAITING),
+    "triton-classification/work": _requests(CLASSIFICATION, _AT_WORK, _WAITING),
+    "triton-classification/queue": _requests(CLASSIFICATION, _WAITING),
 }
-"""What each signal is, summed over the replicas of a role. Rates of microseconds over 1e6 are requests on average."""
+"""What each signal is, summed over the replicas of a role."""
 
 
 def ask(seconds: float, callers: int) -> dict[str, float | None]:
-    """What each query gives after so long a load."""
-    with tempfile.TemporaryDirectory() as name, stack(Path(name), "default") as state:
-        folder = Path(name)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            address = f"127.0.0.1:{probe.getsockname()[1]}"
-        jobs = [
-            {"job_name": job, "static_configs": [{"targets": [service["metrics_address"]]}]}
-            for job, service in state["services"].items()
-        ]
-        settings = {"global": {"scrape_interval": "2s"}, "scrape_configs": jobs}
-        (folder / "prometheus.yml").write_text(json.dumps(settings))
-        prometheus = subprocess.Popen(
-            [
-                str(shutil.which("prometheus")),
-                f"--config.file={folder / 'prometheus.yml'}",
-                f"--storage.tsdb.path={folder / 'data'}",
-                f"--web.listen-address={address}",
-            ],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        values: dict[str, float | None] = {}
+    """What each query gives after so long a load.
 
-        def look() -> None:
-            values.update({name: _value(address, query) for name, query in QUERIES.items()})
-
-        try:
+    Raises:
+        NotStarted: Prometheus is missing or did not get ready.
+    """
+    values: dict[str, float | None] = {}
+    with tempfile.TemporaryDirectory() as name, stack(Path(name)) as state:
+        scraped = targets(Path(name) / "ready.json")
+        with running(Path(name), scraped, every_s=2.0) as prometheus:
             # A deadline that cannot be kept by all: some of the calls are refused.
             plan = Plan(Target(GATEWAY, state["address"], 1.0), images.generated(12).files)
+
+            def look() -> None:
+                values.update({name: _value(prometheus, query) for name, query in QUERIES.items()})
+
             generate(closed_loop, plan, seconds, callers, meanwhile=look)
-        finally:
-            prometheus.terminate()
-            prometheus.wait()
     return values
 
 
-def _value(address: str, query: str) -> float | None:
+def _value(prometheus: Prometheus, query: str) -> float | None:
     """The query's single value, as KEDA reads it; None when there is none."""
-    url = f"http://{address}/api/v1/query?{urllib.parse.urlencode({'query': query})}"
-    try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
-            found: list[dict[str, Any]] = json.load(answer)["data"]["result"]
-    except OSError:
-        return None
-    return float(found[0]["value"][1]) if len(found) == 1 else None
+    found = prometheus.query(query)
+    return found[0][1] if len(found) == 1 else None
 
 
 def main() -> None:
@@ -96,10 +78,11 @@ def main() -> None:
     parser.add_argument("--callers", type=int, default=48)
     parser.add_argument("--json", type=Path, default=Path("docs/scaling/queries.json"))
     arguments = parser.parse_args()
-    if shutil.which("prometheus") is None:
-        sys.exit("prometheus is not installed")
     began = time.monotonic()
-    values = ask(arguments.seconds, arguments.callers)
+    try:
+        values = ask(arguments.seconds, arguments.callers)
+    except NotStarted as failure:
+        sys.exit(str(failure))
     rows = [{"name": name, "query": QUERIES[name], "value": value} for name, value in values.items()]
     arguments.json.write_text(
         json.dumps({**facts(), "seconds": round(time.monotonic() - began), "queries": rows}, indent=1) + "\n"

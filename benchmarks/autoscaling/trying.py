@@ -56,8 +56,6 @@ class Result:
         refused: share of all fields.
         replica_hours: of all roles together.
         core_hours: of all roles together.
-        most: the most replicas of each role at any time.
-        replicas: of each role, minute by minute.
     """
 
     kept: float
@@ -66,8 +64,6 @@ class Result:
     refused: float
     replica_hours: float
     core_hours: float
-    most: Mapping[str, int]
-    replicas: Mapping[str, list[int]]
 
     @property
     def holds(self) -> bool:
@@ -84,7 +80,6 @@ class Result:
             "replica_hours": round(self.replica_hours, 2),
             "core_hours": round(self.core_hours, 2),
             "dollars": round(self.core_hours * CORE_HOUR, 2),
-            "most": dict(self.most),
         }
 
 
@@ -107,7 +102,6 @@ def run(
     windows = math.ceil(trace.seconds / WINDOW_S)
     bounds = np.searchsorted(arrivals, np.arange(windows + 1) * WINDOW_S)
     lost = list(trace.lost)
-    replicas: dict[str, list[int]] = {role: [] for role in ROLES}
     for window in range(windows):
         now_s = window * WINDOW_S
         while lost and lost[0][0] <= now_s:
@@ -119,14 +113,11 @@ def run(
         if window and now_s % hpa.SYNC_PERIOD_S == 0:
             for role, count in autoscaler.decide(now_s, cluster).items():
                 cluster.pools[role].scale(count, now_s + start_s[role])
-        if now_s % 60 == 0:
-            for role, pool in cluster.pools.items():
-                replicas[role].append(pool.replicas)
         cluster.run(window, arrivals[bounds[window] : bounds[window + 1]], WITHIN_S)
-    return _result(cluster, replicas)
+    return _result(cluster)
 
 
-def _result(cluster: Cluster, replicas: Mapping[str, list[int]]) -> Result:
+def _result(cluster: Cluster) -> Result:
     layout = Layout()
     latencies = np.concatenate(cluster.latencies)
     good, asked = np.array(cluster.in_time).T
@@ -141,8 +132,6 @@ def _result(cluster: Cluster, replicas: Mapping[str, list[int]]) -> Result:
         refused=float(cluster.refused.sum() / asked.sum()),
         replica_hours=sum(cluster.replica_s.values()) / 3600,
         core_hours=sum(layout.roles[role].cores * spent for role, spent in cluster.replica_s.items()) / 3600,
-        most={role: max(counts) for role, counts in replicas.items()},
-        replicas=replicas,
     )
 
 
@@ -172,43 +161,6 @@ class Planned:
         return wanted
 
 
-@dataclass
-class ByProcessor:
-    """The fallback: an HPA of each role on the mean share of its pods' processor requests."""
-
-    share: float
-    behavior: hpa.Behavior
-    _controllers: dict[str, hpa.Controller] = field(default_factory=dict)
-
-    def decide(self, now_s: float, cluster: Cluster) -> Mapping[str, int]:
-        """What the HPAs say; the metrics server's figures are of the minute up to the last scrape."""
-        wanted = {}
-        for role, pool in cluster.pools.items():
-            controller = self._controllers.setdefault(role, hpa.Controller(LEAST, MOST, self.behavior))
-            value = float(np.mean(_lately(cluster.seen[role].busy, now_s, 60.0)))
-            # A pod counts once it was ready before the figures' last moment.
-            seen = [ready_s <= now_s - SCRAPE_S for ready_s in pool.ready_s]
-            pods = [hpa.PodMetric(value if ready else None, ready=ready) for ready in seen]
-            proposal = hpa.for_pods(pods, self.share, current=pool.replicas, full=1.0)
-            wanted[role] = controller.decide(
-                now_s, pool.replicas, hpa.largest([proposal], current=pool.replicas)
-            )
-        return wanted
-
-
-@dataclass(frozen=True, slots=True)
-class Signal:
-    """What a trigger reads of a cluster.
-
-    Attributes:
-        read: its value at the last scrape, summed over the replicas.
-        title: what it is.
-    """
-
-    read: Callable[[Cluster, str, float], float]
-    title: str
-
-
 def _lately(values: Floats, now_s: float, seconds: float) -> Floats:
     """The windows of so many seconds before the last scrape."""
     scraped = int(now_s // SCRAPE_S * SCRAPE_S / WINDOW_S)
@@ -228,20 +180,29 @@ def _rate(name: str, window_s: float) -> Callable[[Cluster, str, float], float]:
     return read
 
 
-IN_FLIGHT: Final = Signal(_inside, "in flight")
-IN_TRITON: Final = Signal(_rate("stayed_s", 60.0), "requests in Triton, waiting or at work")
-QUEUED: Final = Signal(_rate("queued_s", 60.0), "requests that wait in Triton")
-REFUSED: Final = Signal(
-    lambda cluster, _, now_s: float(_lately(cluster.refused, now_s, 60.0).sum() / 60.0), "refusals a second"
-)
+SIGNALS: Final[Mapping[str, Callable[[Cluster, str, float], float]]] = {
+    "in-flight": _inside,
+    "work": _rate("stayed_s", 60.0),
+    "queue": _rate("queued_s", 60.0),
+    "refused": lambda cluster, _, now_s: float(_lately(cluster.refused, now_s, 60.0).sum() / 60.0),
+}
+"""What a trigger reads of a role at the last scrape, summed over its replicas; named as in `queries.QUERIES`."""
+
+
+def _pods(cluster: Cluster, role: str, now_s: float) -> list[hpa.PodMetric]:
+    """Cores that each pod used in the minute up to the last scrape, which is what the metrics server has."""
+    pool = cluster.pools[role]
+    value = pool.cores * float(np.mean(_lately(cluster.seen[role].busy, now_s, 60.0)))
+    # A pod counts once it was ready before the figures' last moment.
+    seen = [ready_s <= now_s - SCRAPE_S for ready_s in pool.ready_s]
+    return [hpa.PodMetric(value if ready else None, ready=ready) for ready in seen]
 
 
 @dataclass
-class ByKeda:
+class Scaled:
     """A ScaledObject of each role."""
 
     specs: Mapping[str, keda.ScaledObject]
-    signals: Mapping[str, Mapping[str, Signal]]
     _scalers: dict[str, keda.Scaler] = field(default_factory=dict)
 
     def decide(self, now_s: float, cluster: Cluster) -> Mapping[str, int]:
@@ -251,21 +212,9 @@ class ByKeda:
             scaler = self._scalers.setdefault(role, keda.Scaler(spec))
             current = cluster.pools[role].replicas
             readings = {
-                name: signal.read(cluster, role, now_s) for name, signal in self.signals[role].items()
+                trigger.name: SIGNALS[trigger.name](cluster, role, now_s) for trigger in spec.triggers
             }
             if now_s % spec.polling_interval_s == 0:
                 current = scaler.poll(now_s, current, readings)
-            wanted[role] = scaler.sync(now_s, current, readings)
+            wanted[role] = scaler.sync(now_s, current, readings, _pods(cluster, role, now_s))
         return wanted
-
-
-@dataclass
-class Mixed:
-    """Triton's roles by one autoscaler, the services by another."""
-
-    triton: Autoscaler
-    services: Autoscaler
-
-    def decide(self, now_s: float, cluster: Cluster) -> Mapping[str, int]:
-        """What each says of its own."""
-        return {**self.services.decide(now_s, cluster), **self.triton.decide(now_s, cluster)}

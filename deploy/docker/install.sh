@@ -24,5 +24,6 @@ install /build/hemaserve-*.whl
 find "$packages" -type d -name tests -prune -exec rm -r {} +
 find "$target/bin" ! -type d ! -name 'python*' -delete
 rm -f "$packages"/*.dist-info/direct_url.json "$packages"/*.dist-info/RECORD
-# The root is read-only: what was compiled is right for good.
-"$target/bin/python3" -m compileall -q --invalidation-mode unchecked-hash "$packages"
+# The root is read-only: what was compiled is right for good. All of it anew: what Python itself imports when it starts
+# (a package may ask for that) it has compiled already, with the time of this build.
+"$target/bin/python3" -m compileall -q -f --invalidation-mode unchecked-hash "$packages"

@@ -27,5 +27,6 @@ echo 'hosts: files dns' > etc/nsswitch.conf
 echo 'hemaserve:x:10001:10001::/nonexistent:/nonexistent' > etc/passwd
 echo 'hemaserve:x:10001:' > etc/group
 
-# The root is read-only: what was compiled is right for good.
-chroot /system /usr/bin/python3.11 -m compileall -q --invalidation-mode unchecked-hash /usr/lib/python3.11
+# The root is read-only: what was compiled is right for good. All of it anew: what compiling itself imports has been
+# compiled already, with times that are not those of the files in the image.
+chroot /system /usr/bin/python3.11 -m compileall -q -f --invalidation-mode unchecked-hash /usr/lib/python3.11

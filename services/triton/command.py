@@ -92,7 +92,7 @@ def command_line(
         f"--http-port={ports.http}",
         f"--metrics-address={settings.host}",
         f"--metrics-port={ports.metrics}",
-        *_tracing(settings),
+        *tracing(settings),
         *(LEAN_OPTIONS if settings.lean else ()),
         "--allow-gpu-metrics=false",
         "--pinned-memory-pool-byte-size=0",
@@ -101,7 +101,8 @@ def command_line(
     ]
 
 
-def _tracing(settings: TritonSettings) -> tuple[str, ...]:
+def tracing(settings: TritonSettings) -> tuple[str, ...]:
+    """Its options that send spans to `trace_url`; none without it."""
     if not settings.trace_url:
         return ()
     return (

@@ -1,6 +1,7 @@
 """The real images, started by podman from the compose file: as one stack they answer, are confined, and end in order.
 
-Needs root, podman and the images of `make images`; says what it used. A runtime of containers is tried by starting one.
+Needs root, podman and the images of `make images`; HEMASERVE_BASE where these were built with another base; says what
+it used. A runtime of containers is tried by starting one.
 What this does not show: Docker's own engine, NVIDIA's image, Kubernetes' probes.
 """
 
@@ -21,10 +22,15 @@ from hemaserve import synthetic
 from hemaserve.cells import Kind
 
 from ..e2e.conftest import COMMAND, _free_address, wait_until
+from ..unit.docs.conftest import script
+
+__all__ = ["script"]
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "deploy" / "docker" / "compose.yaml"
 TAG = os.environ.get("HEMASERVE_TAG", "latest")
+BASE = os.environ.get("HEMASERVE_BASE")
+"""What images are built with, see deploy/docker/base.sh; Debian's own by default."""
 SERVICES = ("triton", "detector", "classifier", "gateway")
 
 pytestmark = [
@@ -109,6 +115,15 @@ def container(name: str) -> str:
     return f"hemaserve-test_{name}_1"
 
 
+def ran(runtime: str, name: str, code: str) -> str:
+    """What Python says in an image."""
+    words = [f"--ulimit={limit}={most}:{most}" for limit, most in limits().items()]
+    return podman(
+        *("--runtime", runtime, "run", "--rm", "--network=none", *words),
+        *("--entrypoint=python3", image(name), "-c", code),
+    ).stdout
+
+
 @pytest.mark.parametrize("name", SERVICES)
 def test_an_image_has_only_what_it_needs(name: str, runtime: str):
     code = (
@@ -116,14 +131,37 @@ def test_an_image_has_only_what_it_needs(name: str, runtime: str):
         "[w for w in ('sh', 'bash', 'pip', 'gcc', 'cc', 'apt-get', 'dpkg') if shutil.which(w)], "
         "[m for m in ('torch', 'pip', 'setuptools', 'scipy') if u.find_spec(m)]]))"
     )
-    words = [f"--ulimit={limit}={most}:{most}" for limit, most in limits().items()]
-    done = podman(
-        *("--runtime", runtime, "run", "--rm", "--network=none", *words),
-        *("--entrypoint=python3", image(name), "-c", code),
+    # Triton's Python backend starts its stubs by bash.
+    assert json.loads(ran(runtime, name, code)) == [["bash"] if name == "triton" else [], []]
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_what_is_compiled_is_used_whatever_the_time(name: str, runtime: str):
+    """PEP 552: flags 1 are a hash that is not checked. A time would not be that of the file, and of each build."""
+    code = (
+        "import pathlib; found = [p for r in ('/opt', '/usr/lib') for p in pathlib.Path(r).rglob('*.pyc')]; "
+        "print(len(found) > 100, [str(p) for p in found if p.read_bytes()[4:8] != bytes([1, 0, 0, 0])])"
+    )
+    assert ran(runtime, name, code) == "True []\n"
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_an_image_says_of_which_commit_it_is(name: str):
+    label = '{{index .Labels "org.opencontainers.image.revision"}}'
+    revision = podman("image", "inspect", f"--format={label}", image(name)).stdout.strip()
+    assert (
+        subprocess.run(
+            ["git", "-C", ROOT, "cat-file", "-e", f"{revision}^{{commit}}"], check=False
+        ).returncode
+        == 0
     )
 
-    # Triton's Python backend starts its stubs by bash.
-    assert json.loads(done.stdout) == [["bash"] if name == "triton" else [], []]
+
+def test_the_same_commit_gives_the_same_image_from_another_checkout_and_without_a_cache(script):
+    images = script("images")
+    images.download()
+    images.build(images.builder(), "gateway", f"{TAG}-once", BASE)
+    images.again(images.builder(), "gateway", f"{TAG}-once", BASE)
 
 
 def test_the_images_answer_as_one_stack(stack: str, tmp_path: Path):

@@ -68,17 +68,32 @@ def footprint() -> dict[str, int]:
 
 
 @pytest.fixture(scope="session")
-def fallback(script, tmp_path_factory) -> Deployed:
-    """The base with the component that no overlay has: the one for clusters without KEDA."""
+def composed(script, tmp_path_factory) -> Callable[[str, str], Deployed]:
+    """`composed(resources, component)`: what a folder of deploy/k8s is with one component more."""
     manifests = script("manifests")
-    folder = manifests.KUBERNETES
-    inside = tmp_path_factory.mktemp("fallback")
-    kustomization = {
-        "apiVersion": "kustomize.config.k8s.io/v1beta1",
-        "kind": "Kustomization",
-        "namespace": "hemaserve",
-        "resources": [os.path.relpath(folder / "base", inside.resolve())],
-        "components": [os.path.relpath(folder / "components" / "autoscaling-hpa", inside.resolve())],
-    }
-    (inside / "kustomization.yaml").write_text(json.dumps(kustomization))
-    return Deployed(manifests.build(inside))
+
+    def build(resources: str, component: str) -> Deployed:
+        inside = tmp_path_factory.mktemp(component).resolve()
+        kustomization = {
+            "apiVersion": "kustomize.config.k8s.io/v1beta1",
+            "kind": "Kustomization",
+            "namespace": "hemaserve",
+            "resources": [os.path.relpath(manifests.KUBERNETES / resources, inside)],
+            "components": [os.path.relpath(manifests.KUBERNETES / "components" / component, inside)],
+        }
+        (inside / "kustomization.yaml").write_text(json.dumps(kustomization))
+        return Deployed(manifests.build(inside))
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def fallback(composed) -> Deployed:
+    """The base with the component for clusters without KEDA."""
+    return composed("base", "autoscaling-hpa")
+
+
+@pytest.fixture(scope="session")
+def traced(composed) -> Deployed:
+    """The CPU overlay, with spans sent off."""
+    return composed("overlays/cpu-production", "tracing")

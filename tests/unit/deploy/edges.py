@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 from hemaserve.addresses import of_a_name, replicas
 from services.runtime.addresses import ReplicatedAddress
@@ -15,6 +16,12 @@ them."""
 CALLERS = "namespaces with hemaserve/calls-gateway=true"
 MONITORING = "namespaces with kubernetes.io/metadata.name=monitoring"
 DNS = "pods with k8s-app=kube-dns in namespaces with kubernetes.io/metadata.name=kube-system"
+COLLECTOR = (
+    "pods with app.kubernetes.io/name=opentelemetry-collector in "
+    "namespaces with kubernetes.io/metadata.name=monitoring"
+)
+NAMES = {"opentelemetry-collector.monitoring.svc": COLLECTOR}
+"""Names in the cluster of those who are not ours, and what selects them."""
 OUTSIDE = "0.0.0.0/0"
 
 
@@ -23,7 +30,7 @@ def called(deployed: Deployed) -> set[Edge]:
     edges = set()
     for service in SETTINGS:
         settings = deployed.settings(service)
-        assert not settings.trace_endpoint, "spans go where no policy lets them: see docs/kubernetes.md"
+        edges |= sent(service, settings.trace_endpoint)
         for address in addresses(settings):
             (where,) = replicas(address)
             host, _, port = where.rpartition(":")
@@ -33,11 +40,22 @@ def called(deployed: Deployed) -> set[Edge]:
         edges.add((MONITORING, service, port_of(settings.metrics_listen), "TCP"))
     for triton in TRITONS:
         edges.add((MONITORING, triton, int(deployed.options(triton)["metrics-port"]), "TCP"))
+        for word in deployed.tracing(triton):
+            edges |= sent(triton, word.partition(",url=")[2])
     entry = port_of(deployed.settings("gateway").listen)
     edges.add((CALLERS, "gateway", entry, "TCP"))
     if any(service["spec"].get("type") == "LoadBalancer" for service in deployed.of("Service").values()):
         edges.add((OUTSIDE, "gateway", entry, "TCP"))
     return edges
+
+
+def sent(workload: str, url: str) -> set[Edge]:
+    """Where spans go, and whom its name is asked of; nowhere where there is no address."""
+    if not url:
+        return set()
+    where = urlsplit(url)
+    names = {(workload, DNS, 53, protocol) for protocol in ("UDP", "TCP")}
+    return names | {(workload, NAMES[where.hostname], where.port, "TCP")}
 
 
 def addresses(settings: Any) -> Iterator[str]:

@@ -85,9 +85,14 @@ class Deployed:
         container = self.container(triton)
         return [*container["command"], *container["args"]]
 
+    def tracing(self, triton: str) -> list[str]:
+        """What a Triton is told of traces; an option that may be given often."""
+        return [word for word in self.command(triton) if word.startswith("--trace-config=")]
+
     def options(self, triton: str) -> dict[str, str]:
-        """The options of a Triton; each may be given once."""
-        pairs = [word.removeprefix("--").partition("=") for word in self.command(triton)[1:]]
+        """The other options of a Triton; each may be given once."""
+        words = [word for word in self.command(triton)[1:] if word not in self.tracing(triton)]
+        pairs = [word.removeprefix("--").partition("=") for word in words]
         options = {name: value for name, _, value in pairs}
         assert len(options) == len(pairs), "an option is given twice"
         return options

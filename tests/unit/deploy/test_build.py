@@ -22,8 +22,8 @@ CLUSTER_HAS = {
 """What the manifests refer to and an operator brings."""
 
 
-def test_every_component_is_in_an_overlay_or_is_the_fallback(built):
-    used = {"autoscaling-hpa"}
+def test_every_component_is_in_an_overlay_or_is_a_choice(built):
+    used = {"autoscaling-hpa", "tracing"}
     for overlay in built:
         kustomization = yaml.safe_load((KUBERNETES / "overlays" / overlay / "kustomization.yaml").read_text())
         used |= {Path(path).name for path in kustomization["components"]}

@@ -1,9 +1,14 @@
 """The network policies allow the calls that the services make, and no others."""
 
+import copy
+
 import pytest
 
-from .edges import CALLERS, DNS, MONITORING, allowed, called, one_sided
-from .reading import WORKLOADS, Deployed
+from services.triton.command import tracing
+from services.triton.settings import TritonSettings
+
+from .edges import CALLERS, COLLECTOR, DNS, MONITORING, allowed, called, one_sided
+from .reading import SETTINGS, TRITONS, WORKLOADS, Deployed
 
 
 def test_what_is_allowed_is_what_is_called(deployed):
@@ -33,6 +38,28 @@ def test_the_calls_are_those_of_the_architecture(built):
         (MONITORING, "triton-detection", 8002, "TCP"),
         (MONITORING, "triton-classification", 8002, "TCP"),
     }
+
+
+def test_with_tracing_spans_may_leave_and_nothing_else(built, traced):
+    assert allowed(traced) == called(traced)
+    assert one_sided(traced) == set()
+    assert called(traced) - called(Deployed(built["cpu-production"])) == {
+        *((service, COLLECTOR, 4317, "TCP") for service in SETTINGS),
+        *((triton, COLLECTOR, 4318, "TCP") for triton in TRITONS),
+        *((triton, DNS, 53, how) for triton in TRITONS for how in ("UDP", "TCP")),
+    }
+
+
+@pytest.mark.parametrize("triton", TRITONS)
+def test_triton_traces_as_the_embedded_one_does(traced, triton):
+    url = "http://opentelemetry-collector.monitoring.svc:4318/v1/traces"
+    assert tuple(traced.tracing(triton)) == tracing(TritonSettings(trace_url=url))
+
+
+def test_spans_that_no_policy_lets_out_are_found(traced):
+    wrong = Deployed(copy.deepcopy(traced.manifests))
+    wrong.of("NetworkPolicy")["triton-detection"]["spec"]["egress"].clear()
+    assert ("triton-detection", COLLECTOR, 4318, "TCP") in called(wrong) - allowed(wrong)
 
 
 def test_everything_is_denied_that_no_policy_allows(deployed):

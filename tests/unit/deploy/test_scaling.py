@@ -1,5 +1,7 @@
-"""What scales: every workload, within its bounds, by signals that there are."""
+"""What scales: every workload, exactly as it was simulated, by signals that there are."""
 
+import copy
+import json
 import re
 from pathlib import Path
 
@@ -7,22 +9,27 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
+from benchmarks.autoscaling.choosing import KEDA, Candidate, chosen, specs, thresholds
+from benchmarks.autoscaling.manifests import autoscaler, scaled_object
+from benchmarks.capacity.profile import load_measured, profile_of
 from services.runtime.admission_metrics import AdmissionMetrics
 from services.runtime.metrics import RpcMetrics
 
 from .reading import WORKLOADS, Deployed
 
-COMPONENTS = Path(__file__).parents[3] / "deploy" / "k8s" / "components"
-REPOSITORY = Path(__file__).parents[3] / "model_repository"
+ROOT = Path(__file__).parents[3]
+REPOSITORY = ROOT / "model_repository"
+ROWS = json.loads((ROOT / "docs" / "scaling" / "autoscaling.json").read_text())["rows"]
+PROFILE = profile_of(load_measured(ROOT / "docs" / "scaling" / "measured.json"))
 TRITONS_OWN = {"nv_inference_compute_infer_duration_us", "nv_inference_queue_duration_us"}
 """tests/integration/triton holds the real Triton to these."""
 
 every_workload = pytest.mark.parametrize("workload", WORKLOADS)
 
 
-def env(component: str) -> dict[str, str]:
-    lines = (COMPONENTS / component / "scaling.env").read_text().splitlines()
-    return dict(line.split("=") for line in lines if not line.startswith("#"))
+def simulated(*kinds: str):
+    """What was chosen of these kinds, by workload."""
+    return specs(PROFILE, Candidate.of(chosen(ROWS, kinds)))
 
 
 @pytest.fixture(params=["cpu-production", "gpu-production"])
@@ -31,26 +38,42 @@ def scaled(request, built) -> Deployed:
 
 
 @every_workload
-def test_the_numbers_are_those_of_the_file(scaled, workload):
-    told = env("autoscaling-keda")
-    spec = scaled.of("ScaledObject")[workload]["spec"]
-    assert spec["minReplicaCount"] == spec["fallback"]["replicas"] == int(told[f"{workload}-least"])
-    assert spec["maxReplicaCount"] == int(told[f"{workload}-most"]) > spec["minReplicaCount"]
-    calm = spec["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]["scaleDown"][
-        "stabilizationWindowSeconds"
-    ]
-    assert calm == int(told[f"{workload}-calm-seconds"])
+def test_what_is_deployed_is_what_was_simulated_and_chosen(built, workload):
+    spec = simulated(*KEDA)[workload]
+    assert (
+        Deployed(built["cpu-production"]).of("ScaledObject")[workload]["spec"]
+        == scaled_object(workload, spec)["spec"]
+    )
 
 
 @every_workload
-def test_each_signal_has_its_threshold_in_the_file(built, workload):
-    told = env("autoscaling-keda")
-    for trigger in Deployed(built["cpu-production"]).of("ScaledObject")[workload]["spec"]["triggers"]:
-        assert trigger["metadata"]["threshold"] == told.pop(f"{workload}-{trigger['name']}")
-        assert float(trigger["metadata"]["threshold"]) > 0
-        assert trigger["metricType"] == "AverageValue", "all signals add up over replicas"
-    rest = {name for name in told if re.fullmatch(rf"{workload}-(?!least|most|calm-seconds).*", name)}
-    assert not rest, "a threshold of no signal"
+def test_so_is_the_fallback(fallback, workload):
+    spec = simulated("cpu")[workload]
+    assert fallback.of("HorizontalPodAutoscaler")[workload]["spec"] == autoscaler(workload, spec)["spec"]
+
+
+def without_work(deployed: Deployed, workload: str) -> dict:
+    spec = copy.deepcopy(deployed.of("ScaledObject")[workload]["spec"])
+    for trigger in spec["triggers"]:
+        if trigger["name"] == "work":
+            del trigger["metadata"]["threshold"]
+    return spec
+
+
+@every_workload
+def test_for_gpus_only_the_work_that_brings_tritons_is_another(built, workload):
+    cpu, gpu = (Deployed(built[name]) for name in ("cpu-production", "gpu-production"))
+    assert without_work(cpu, workload) == without_work(gpu, workload)
+
+
+def test_all_signals_that_lead_are_there(scaled):
+    names = {
+        workload: [trigger["name"] for trigger in one["spec"]["triggers"]]
+        for workload, one in scaled.of("ScaledObject").items()
+    }
+    assert "work" in names["triton-detection"]
+    assert "work" in names["triton-classification"]
+    assert "refused" in names["gateway"]
 
 
 @every_workload
@@ -59,23 +82,14 @@ def test_replicas_are_left_to_what_scales(scaled, fallback, workload):
         assert "replicas" not in deployed.of("Deployment")[workload]["spec"]
 
 
-@every_workload
-def test_the_fallback_scales_the_same_within_the_same_bounds(scaled, fallback, workload):
-    keda, hpa = (
-        scaled.of("ScaledObject")[workload]["spec"],
-        fallback.of("HorizontalPodAutoscaler")[workload]["spec"],
-    )
-    told = env("autoscaling-hpa")
-    assert (hpa["minReplicas"], hpa["maxReplicas"]) == (keda["minReplicaCount"], keda["maxReplicaCount"])
-    (metric,) = hpa["metrics"]
-    assert metric["resource"]["target"]["averageUtilization"] == int(told[f"{workload}-cpu-percent"])
-    assert "cpu" in fallback.container(workload)["resources"]["requests"], "of which it is the percentage"
-
-
 def test_nothing_is_scaled_twice(scaled, fallback):
     assert set(scaled.of("ScaledObject")) == set(fallback.of("HorizontalPodAutoscaler")) == set(WORKLOADS)
     assert not scaled.of("HorizontalPodAutoscaler")
     assert not fallback.of("ScaledObject")
+
+
+def prometheus(one: dict) -> list[dict]:
+    return [trigger for trigger in one["spec"]["triggers"] if trigger["type"] == "prometheus"]
 
 
 def metrics(query: str) -> set[str]:
@@ -90,7 +104,7 @@ def test_every_signal_is_one_that_is_shown(scaled):
         for name in (family.name, f"{family.name}_total")
     }
     for one in scaled.of("ScaledObject").values():
-        for trigger in one["spec"]["triggers"]:
+        for trigger in prometheus(one):
             assert metrics(trigger["metadata"]["query"])
             assert metrics(trigger["metadata"]["query"]) <= shown | TRITONS_OWN
 
@@ -113,25 +127,23 @@ def instances(triton: Deployed, workload: str) -> int:
 
 
 @pytest.mark.parametrize("workload", ["triton-detection", "triton-classification"])
-def test_more_replicas_come_before_all_instances_are_at_work(scaled, workload):
-    triggers = {
-        one["name"]: one["metadata"] for one in scaled.of("ScaledObject")[workload]["spec"]["triggers"]
-    }
-    share = float(triggers["busy"]["threshold"]) / instances(scaled, workload)
-    assert 0.3 <= share <= 0.9
+def test_with_gpus_more_replicas_come_before_all_instances_are_at_work(built, workload):
+    deployed = Deployed(built["gpu-production"])
+    (work,) = prometheus(deployed.of("ScaledObject")[workload])
+    share = float(work["metadata"]["threshold"]) / instances(deployed, workload)
+    (row,) = (row for row in ROWS if row["kind"] == "mixed" and row["load"] == pytest.approx(share))
+    assert row["holds"], "there is a row of the table for that load"
 
 
-def test_gateways_come_before_a_line_forms_that_is_as_long_as_what_one_lets_in(scaled):
-    triggers = {
-        one["name"]: one["metadata"] for one in scaled.of("ScaledObject")["gateway"]["spec"]["triggers"]
-    }
-    at_once = scaled.settings("gateway").fields_at_once
-    assert at_once < float(triggers["in-flight"]["threshold"]) < 2 * at_once
+def test_gateways_let_in_more_than_their_cores_can_carry(built):
+    """Or else they refuse what processors do not tell, by which they are scaled."""
+    at_once = Deployed(built["cpu-production"]).settings("gateway").fields_at_once
+    assert at_once > thresholds(PROFILE, 1.0)["gateway"]
 
 
 def test_prometheus_is_where_scrapes_are_allowed_from(scaled):
     policies = yaml.safe_dump(list(scaled.of("NetworkPolicy").values()))
     for one in scaled.of("ScaledObject").values():
-        for trigger in one["spec"]["triggers"]:
+        for trigger in prometheus(one):
             host = re.match(r"http://([\w.-]+):9090$", trigger["metadata"]["serverAddress"])[1]
             assert f"kubernetes.io/metadata.name: {host.split('.')[1]}" in policies

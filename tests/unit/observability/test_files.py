@@ -9,10 +9,11 @@ import promql_parser
 import pytest
 import yaml
 
+from observability.dashboards import DASHBOARDS
 from observability.files import DEPLOY, groups, read, rule_files, stale, write
 from observability.grafana import dashboard_files
 from observability.page import load_recorded, stale_pages
-from observability.panels import DASHBOARDS
+from observability.record import asked
 from observability.rules import Alert, Record, alerts
 from observability.signals import SCRAPED, signal_of
 from observability.windows import Scale
@@ -75,11 +76,12 @@ def test_pages_and_pictures_show_what_was_recorded():
     assert not stale_pages(TOLD, load_recorded()), "run python -m observability"
 
 
-def test_every_panel_of_today_was_asked_of_a_real_prometheus():
+def test_every_query_of_today_was_asked_of_a_real_prometheus():
     recorded = load_recorded()
-    assert recorded["shown"].keys() == {dashboard.name for dashboard in DASHBOARDS}
-    for dashboard in DASHBOARDS:
-        assert recorded["shown"][dashboard.name].keys() == {panel.title for panel in dashboard.panels}
+    assert recorded["asked"] == asked()
+    assert {name: counts.keys() for name, counts in recorded["shown"].items()} == {
+        name: queries.keys() for name, queries in recorded["asked"].items()
+    }
     assert recorded["empty"] == []
 
 

@@ -129,3 +129,29 @@ def test_containers_call_each_other_by_name_and_port():
 def test_triton_stays_on_the_loopback_unless_that_is_allowed():
     with pytest.raises(ValueError, match=r"host is 0\.0\.0\.0.*allow_insecure"):
         TritonSettings(host="0.0.0.0")
+
+
+def test_nothing_that_a_builder_keeps_depends_on_the_commit():
+    """Version, revision and date come as labels: as arguments, kept layers had those of an earlier commit."""
+    assert set(re.findall(r"^ARG (\w+)", DOCKERFILE.read_text(), re.MULTILINE)) == {"BASE", "TRITON_BASE"}
+
+
+def test_an_images_configuration_says_nothing_of_its_build(script):
+    config = {
+        "created": "2000-01-01T00:00:00Z",
+        "container": "b44f",
+        "container_config": {"Hostname": "314f"},
+        "parent": "sha256:f8fd",
+        "config": {"Hostname": "314f", "User": "10001:10001", "Healthcheck": {"Test": ["CMD", "python3"]}},
+        "rootfs": {"type": "layers", "diff_ids": ["sha256:63b3"]},
+        "history": [
+            {"created_by": "COPY", "empty_layer": True},
+            {"created_by": "USER", "comment": "FROM f8fd"},
+        ],
+    }
+    assert script("images").settled(config, "2026-11-27T09:01:34Z") == {
+        "created": "2026-11-27T09:01:34Z",
+        "config": {"User": "10001:10001", "Healthcheck": {"Test": ["CMD", "python3"]}},
+        "rootfs": {"type": "layers", "diff_ids": ["sha256:63b3"]},
+        "history": [{"created_by": "COPY", "empty_layer": True}, {"created_by": "USER"}],
+    }

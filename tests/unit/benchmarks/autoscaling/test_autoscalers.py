@@ -94,3 +94,18 @@ def test_an_empty_answer_is_nothing_or_an_error():
     assert keda.Scaler(keda.ScaledObject((keda.Trigger("q", 1),))).sync(0.0, 1, {"q": None}) == 1
     strict = keda.Trigger("q", 1, ignores_null=False)
     assert keda.Scaler(keda.ScaledObject((strict,))).sync(0.0, 3, {"q": None}) == 3
+
+
+def test_a_fallback_may_keep_what_is_there_where_that_is_more():
+    fallback = keda.Fallback(0, 3, keda.Failing.CURRENT_IF_HIGHER)
+    spec = keda.ScaledObject((keda.Trigger("q", 10),), min_replica_count=1, fallback=fallback)
+    error = {"q": keda.ReadError()}
+    assert keda.Scaler(spec).sync(0.0, 5, error) == 5
+    assert keda.Scaler(spec).sync(0.0, 2, error) == 3
+
+
+def test_of_processors_and_triggers_those_count_that_ask_for_more():
+    spec = keda.ScaledObject((keda.Trigger("q", 10),), cores=0.8, min_replica_count=1)
+    busy, idle = [PodMetric(1.2)] * 2, [PodMetric(0.1)] * 2
+    assert keda.Scaler(spec).sync(0.0, 2, {"q": 0.0}, busy) == 3
+    assert keda.Scaler(spec).sync(0.0, 2, {"q": 40.0}, idle) == 4
