@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
@@ -69,7 +70,10 @@ async def only(messages: AsyncIterator[Any]) -> Any:
     Raises:
         InvalidArgument: there is none.
     """
-    message = await anext(messages, None)
+    # Left open, gRPC's stream keeps its last message, an image, until cycles are next collected.
+    stream: Any = aiter(messages)
+    async with aclosing(stream):
+        message = await anext(stream, None)
     if message is None:
         raise InvalidArgument("request", "absent", "one message")
     return message

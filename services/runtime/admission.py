@@ -168,12 +168,13 @@ class Admission:
         """
         caller = current_caller.get()
         work = _Work(caller, min(max(cost, 1), self.capacity.open_to(caller.priority)), deadline=deadline)
-        if not len(self._queue) and self._held + work.cost <= self._open_to(caller.priority):
+        self._queue.push(work)
+        there_is_room = self._held + work.cost <= self._open_to(caller.priority)
+        if there_is_room and self._queue.first() is work:
             refusal = self._refusal_of_next(work)
         else:
-            self._queue.push(work)
             refusal = self._refusal_of(work)
-            self._queue.remove(work)
+        self._queue.remove(work)
         if refusal is not None:
             self._metrics.refused(self.capacity.name, caller.priority, refusal.reason)
             raise refusal

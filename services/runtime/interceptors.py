@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import structlog
-from google.rpc import status_pb2
 
 from hemaserve.errors import DomainError, Internal
 from services.runtime import redaction, stages, tracing
@@ -89,11 +88,7 @@ class RpcInterceptor(grpc.aio.ServerInterceptor):
                             async for response in inner(request, context):
                                 yield response
                     except Exception as error:
-                        status = call.refused(error)
-                    else:
-                        return
-                    del request
-                    await call.abort(status, context)
+                        call.refuse(error, context)
 
             make = (
                 grpc.stream_stream_rpc_method_handler
@@ -109,12 +104,8 @@ class RpcInterceptor(grpc.aio.ServerInterceptor):
                     with self._ended_in_order():
                         return await inner(request, context)
                 except Exception as error:
-                    status = call.refused(error)
-                # gRPC keeps what abort raises, and so all that its frames and causes hold, until cycles are next
-                # collected: of refused fields of 64 MB a gigabyte was seen.
-                del request
-                await call.abort(status, context)
-            return None
+                    call.refuse(error, context)
+            return None  # gRPC sends none where there is an error
 
         make_unary = (
             grpc.stream_unary_rpc_method_handler
@@ -177,8 +168,12 @@ class _Call:
         self.method = method
         self.code = grpc.StatusCode.OK
 
-    def refused(self, error: Exception) -> status_pb2.Status:
-        """The status that `error` ends the RPC with."""
+    def refuse(self, error: Exception, context: Context) -> None:
+        """Have the RPC end with the status for `error`, once its handler returns.
+
+        Not by abort: gRPC keeps what that raises, and so the call with all that was received of it and all that frames
+        hold, until cycles are next collected. Of refused fields of 64 MB a gigabyte was seen.
+        """
         if isinstance(error, grpc.aio.AbortError):
             raise error
         told = foremost(error) if isinstance(error, BaseExceptionGroup) else error
@@ -191,14 +186,12 @@ class _Call:
         # Who is too busy counts what it refuses, and does not write a line for each.
         log = _log.debug if self.code is grpc.StatusCode.RESOURCE_EXHAUSTED else _log.info
         log("refused", method=self.method, code=self.code.name, reason=told.reason)
-        _forget_frames(error)
-        return status
-
-    async def abort(self, status: status_pb2.Status, context: Context) -> None:
-        """End the RPC with a status; raises, as grpc's abort does."""
+        context.set_code(self.code)
+        context.set_details(status.message)
         details = ("grpc-status-details-bin", status.SerializeToString())
         # What others have to say at the end of a call goes with it.
-        await context.abort(self.code, status.message, (*(context.trailing_metadata() or ()), details))
+        context.set_trailing_metadata((*(context.trailing_metadata() or ()), details))
+        _forget_frames(error)
 
 
 def _forget_frames(error: BaseException) -> None:

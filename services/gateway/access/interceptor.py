@@ -63,14 +63,17 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):
 
                 async def messages() -> AsyncIterator[Any]:
                     first = True
-                    async for data in raw:
-                        message = sound(parse(data))
-                        left_s = context.time_remaining() if streams_in else 0.0
-                        await self._door.let_message_in(
-                            visit, message, len(data), first=first, within_s=left_s
-                        )
-                        yield message
-                        first = False
+                    # Left open, gRPC's stream keeps its last message until cycles are next collected.
+                    incoming: Any = aiter(raw)
+                    async with aclosing(incoming):
+                        async for data in incoming:
+                            message = sound(parse(data))
+                            left_s = context.time_remaining() if streams_in else 0.0
+                            await self._door.let_message_in(
+                                visit, message, len(data), first=first, within_s=left_s
+                            )
+                            yield message
+                            first = False
                     if streams_in:
                         # A caller's going away looks like the end of its messages first, and like itself soon after.
                         await asyncio.sleep(_MOMENT_S)

@@ -1,0 +1,30 @@
+"""The one message of a call that is a stream to gRPC alone. What is refused early is in test_admission.py."""
+
+import pytest
+
+from hemaserve.errors import InvalidArgument
+from services.gateway.early_refusal import only
+
+
+async def test_the_stream_does_not_outlive_its_one_message():
+    ended = []
+
+    async def messages():
+        try:
+            yield "message"
+        finally:
+            ended.append(True)
+
+    stream = messages()
+    assert await only(stream) == "message"
+    # gRPC's keeps the message, an image, as long as it is open, and it refers to itself.
+    assert ended == [True]
+
+
+async def test_a_stream_without_a_message_is_no_request():
+    async def messages():
+        return
+        yield
+
+    with pytest.raises(InvalidArgument, match="one message"):
+        await only(messages())
