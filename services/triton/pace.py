@@ -107,7 +107,12 @@ class TritonPace:
         if model not in self._networks:
             one, several = self._limits.max_batch_ms, self._limits.batches_at_once
             capacity = Capacity(
-                f"triton_ms/{model}", one * (several + 1), waiting=0, kept_for_stat=one, stage="turn"
+                f"triton_ms/{model}",
+                one * (several + 1),
+                waiting=0,
+                kept_for_stat=one,
+                beside_stat=0,
+                stage="turn",
             )
             admission = Admission(capacity, self._metrics, clock=self._clock)
             self._networks[model] = _Network(admission, instances=max(1, several - 1))

@@ -73,6 +73,22 @@ def test_only_a_few_batches_of_work_are_with_triton_and_one_more_that_is_stat():
     run(play())
 
 
+def test_while_stat_is_at_work_nobody_else_gets_a_turn():
+    async def play():
+        triton = SlowTriton()
+        pace = paced(triton)
+        await ask(pace, 10)
+        stat = asyncio.create_task(ask(pace, 10, Priority.STAT))
+        await asyncio.sleep(0.001)
+        routine = asyncio.create_task(ask(pace, 10))
+        await asyncio.sleep(0.001)
+        assert triton.rows_now == 10
+        await asyncio.gather(stat, routine)
+        assert triton.most_rows == 10
+
+    run(play())
+
+
 class QueueingTriton(SlowTriton):
     """Two instances: further requests wait for one of them."""
 
