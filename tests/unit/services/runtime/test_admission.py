@@ -378,10 +378,10 @@ def test_who_is_told_beforehand_is_told_what_it_would_be_told(moves, size, waiti
     async def play():
         log = Log(admission(size=size, waiting=waiting, kept_for_stat=kept))
         tasks = []
-        for number, (client, priority, _, seconds, timeout_s, _, pause_s, _) in enumerate(moves):
+        for number, (client, priority, _, seconds, about_s, _, pause_s, _) in enumerate(moves):
             current_caller.set(Caller(client, priority))
             # Estimates are sums and halves of the times above: no deadline may lie on the edge of one.
-            timeout_s = timeout_s and 1.0371 * timeout_s
+            timeout_s = about_s and 1.0371 * about_s
             told = None
             try:
                 log.admission.check(deadline=None if timeout_s is None else Deadline(timeout_s))
