@@ -380,7 +380,7 @@ def test_who_is_told_beforehand_is_told_what_it_would_be_told(moves, size, waiti
         tasks = []
         for number, (client, priority, _, seconds, about_s, _, pause_s, _) in enumerate(moves):
             current_caller.set(Caller(client, priority))
-            # Estimates are sums and halves of the times above: no deadline may lie on the edge of one.
+            # No deadline may lie on the edge of an estimate, and no work end in the moment in which other work comes.
             timeout_s = about_s and 1.0371 * about_s
             told = None
             try:
@@ -389,12 +389,14 @@ def test_who_is_told_beforehand_is_told_what_it_would_be_told(moves, size, waiti
                 told = error.reason
             name = f"{number}"
             tasks.append(
-                log.start(name, client=client, priority=priority, seconds=seconds, timeout_s=timeout_s)
+                log.start(
+                    name, client=client, priority=priority, seconds=seconds + 0.0137, timeout_s=timeout_s
+                )
             )
             await settle()
             refused = [why for why in log.ended.get(name, ()) if why not in ("done", "late")]
             assert refused == ([] if told is None else [told])
-            await asyncio.sleep(pause_s)
+            await asyncio.sleep(1.0173 * pause_s)
         await asyncio.gather(*tasks)
 
     run(play())
