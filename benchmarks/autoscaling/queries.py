@@ -85,7 +85,16 @@ def main() -> None:
         sys.exit(str(failure))
     rows = [{"name": name, "query": QUERIES[name], "value": value} for name, value in values.items()]
     arguments.json.write_text(
-        json.dumps({**facts(), "seconds": round(time.monotonic() - began), "queries": rows}, indent=1) + "\n"
+        json.dumps(
+            {
+                **facts(),
+                "seconds": round(time.monotonic() - began),
+                "callers": arguments.callers,
+                "queries": rows,
+            },
+            indent=1,
+        )
+        + "\n"
     )
     if silent := [name for name, value in values.items() if value is None]:
         sys.exit(f"no data: {', '.join(silent)}")

@@ -86,7 +86,7 @@ itself. Both files are written from this table. Which to take:
   GPUs, whose times were not measured.
 - **Refusals** tell of a door that is full although processors are not. The simulated gateways have no such door, so
   that here refusals change little: {hours:.1f} replica-hours with them, {unrefused_hours:.1f} without, and nothing kept
-  more. `overlays/cpu-production` lets 16 fields into each gateway, more than its core can carry, so that there too
+  more. `overlays/cpu-production` lets more fields into each gateway than its core can carry, so that there too
   processors are what is short first.
 
 What waits in Triton alone is a poor signal: nothing waits until it is too late, and what then waits asks for too much.
@@ -156,7 +156,7 @@ def page() -> str:
         others=len(OTHER_SEEDS),
         checked=" and ".join(f"{min(each.values()):.2%}" for each in scaling["checked"].values()),
         seconds=asked["seconds"],
-        callers=48,
+        callers=asked["callers"],
         queries="\n".join(
             f"| {row['name']} | `{row['query'].replace('|', chr(92) + '|')}` | {row['value']:.3g} |"
             for row in asked["queries"]

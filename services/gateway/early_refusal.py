@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 import grpc.aio
 
-from hemaserve.errors import InvalidArgument
 from hemaserve.v1 import gateway_pb2
 from services.runtime.admission import Admission
 from services.runtime.caller import enter_at_door, told_priority
 from services.runtime.remote import Deadline, remaining_s
+from services.runtime.streams import only
 
 if TYPE_CHECKING:  # these are generic in the type stubs only
     Handler = grpc.RpcMethodHandler[Any, Any]
@@ -46,8 +45,7 @@ class EarlyRefusal(grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         if handler is None or handler_call_details.method not in _METHODS:
             return handler
-        metadata = handler_call_details.invocation_metadata or ()
-        priority = told_priority({key: value for key, value in metadata if isinstance(value, str)})
+        priority = told_priority(handler_call_details.invocation_metadata or ())
         if priority is None:
             return handler
         serve: Any = handler.unary_unary
@@ -62,18 +60,3 @@ class EarlyRefusal(grpc.aio.ServerInterceptor):
             request_deserializer=handler.request_deserializer,
             response_serializer=handler.response_serializer,
         )
-
-
-async def only(messages: AsyncIterator[Any]) -> Any:
-    """The one message of a call that is a stream to gRPC alone.
-
-    Raises:
-        InvalidArgument: there is none.
-    """
-    # Left open, gRPC's stream keeps its last message, an image, until cycles are next collected.
-    stream: Any = aiter(messages)
-    async with aclosing(stream):
-        message = await anext(stream, None)
-    if message is None:
-        raise InvalidArgument("request", "absent", "one message")
-    return message

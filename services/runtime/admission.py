@@ -160,14 +160,14 @@ class Admission:
                 self._pace.note(work, self._clock() - since)
             self._leave(work)
 
-    def check(self, cost: int = 1, *, deadline: Deadline | None = None) -> None:
-        """Refuse now what would be refused if it came now, e.g. before its message is received. Holds no place.
+    def check(self, *, deadline: Deadline | None = None) -> None:
+        """Refuse work of cost 1 that would be refused if it came now, e.g. before its message is received.
 
         Raises:
             ResourceExhausted: as `admitted` would.
         """
         caller = current_caller.get()
-        work = _Work(caller, min(max(cost, 1), self.capacity.open_to(caller.priority)), deadline=deadline)
+        work = _Work(caller, 1, deadline=deadline)
         self._queue.push(work)
         there_is_room = self._held + work.cost <= self._open_to(caller.priority)
         if there_is_room and self._queue.first() is work:

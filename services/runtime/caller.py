@@ -65,18 +65,15 @@ def read_metadata(metadata: Iterable[tuple[str, str | bytes]], *, peer: str) -> 
     Args:
         peer: the other side as gRPC writes it, e.g. `ipv4:10.0.0.7:41234`.
     """
-    said = {key: value for key, value in metadata if isinstance(value, str)}
-    priority = told_priority(said) or Priority.ROUTINE
+    said = _texts(metadata)
+    priority = _priority(said) or Priority.ROUTINE
     client = urllib.parse.unquote(said.get(CLIENT_KEY, ""), errors="replace") or _host(peer)
     return Caller(client[:MAX_CLIENT_CHARS], priority)
 
 
-def told_priority(metadata: Mapping[str, str]) -> Priority | None:
-    """The priority that metadata tell; None where they tell none that there is."""
-    try:
-        return Priority(metadata.get(PRIORITY_KEY, ""))
-    except ValueError:
-        return None
+def told_priority(metadata: Iterable[tuple[str, str | bytes]]) -> Priority | None:
+    """The priority that a call's metadata tell; None where they tell none that there is."""
+    return _priority(_texts(metadata))
 
 
 def call_metadata() -> tuple[tuple[str, str], ...]:
@@ -90,3 +87,14 @@ def _host(peer: str) -> str:
     """The machine in a peer's address, without the port, which is another for every connection."""
     kind, _, address = urllib.parse.unquote(peer).partition(":")
     return address.rpartition(":")[0] if kind in ("ipv4", "ipv6") else kind
+
+
+def _texts(metadata: Iterable[tuple[str, str | bytes]]) -> dict[str, str]:
+    return {key: value for key, value in metadata if isinstance(value, str)}
+
+
+def _priority(said: Mapping[str, str]) -> Priority | None:
+    try:
+        return Priority(said.get(PRIORITY_KEY, ""))
+    except ValueError:
+        return None

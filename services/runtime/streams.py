@@ -2,10 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import TypeVar
+from contextlib import aclosing, asynccontextmanager
+from typing import Any, TypeVar
 
-from hemaserve.errors import DeadlineExceeded
+from hemaserve.errors import DeadlineExceeded, InvalidArgument
 from services.runtime.remote import Deadline
 
 _Request = TypeVar("_Request")
@@ -35,6 +35,21 @@ async def beginning_with(first: _Request, rest: AsyncIterator[_Request]) -> Asyn
     yield first
     async for request in rest:
         yield request
+
+
+async def only(requests: AsyncIterator[_Request]) -> _Request:
+    """The one request of a call that is a stream to gRPC alone.
+
+    Raises:
+        InvalidArgument: there is none.
+    """
+    # Left open, gRPC's stream keeps its last message, an image, until cycles are next collected.
+    stream: Any = aiter(requests)
+    async with aclosing(stream):
+        request: _Request | None = await anext(stream, None)
+    if request is None:
+        raise InvalidArgument("request", "absent", "one message")
+    return request
 
 
 @asynccontextmanager

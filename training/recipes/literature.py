@@ -38,8 +38,9 @@ def _small(name: str, epochs: int, side_px: int = CROP_PX, **others: Any) -> Rec
 LITERATURE: Final = (
     _recipe("vgg19", 12, learning_rate=1e-3, storage="int8"),
     _recipe("resnet50", 12, _WIDE_PX, storage="int8"),
+    # The first phases of these two were cut short on a GPU; the average follows the second more closely, as there is
+    # little of it.
     _recipe("inceptionv3", 11, storage="int8", joint_epochs=2, joint_rate=0.15, ema=0.99),
-    # Its first phase was cut short on a GPU; the average follows the second more closely, as there is little of it.
     _recipe("efficientnet_b0", 11, _WIDE_PX, storage="int8", joint_epochs=2, joint_rate=0.2, ema=0.99),
     _recipe("efficientnet_b2", 12, _WIDE_PX),
     _recipe("efficientnet_b3", 12, _WIDE_PX),

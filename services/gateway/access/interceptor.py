@@ -14,9 +14,9 @@ from google.rpc import code_pb2
 from hemaserve.errors import DomainError
 from services.gateway.access.door import Door, Visit
 from services.gateway.access.rules import is_open
-from services.gateway.early_refusal import only
 from services.runtime.messages import sound
 from services.runtime.principal import current_principal
+from services.runtime.streams import only
 from services.runtime.tasks import foremost
 
 _MOMENT_S: Final = 0.005

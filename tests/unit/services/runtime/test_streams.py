@@ -1,9 +1,9 @@
-"""The one message of a call that is a stream to gRPC alone. What is refused early is in test_admission.py."""
+"""Streams of requests; what the gateway does with them is in its own tests."""
 
 import pytest
 
 from hemaserve.errors import InvalidArgument
-from services.gateway.early_refusal import only
+from services.runtime.streams import only
 
 
 async def test_the_stream_does_not_outlive_its_one_message():
