@@ -200,7 +200,10 @@ class Guarded:
         return [json.loads(line) for line in lines]
 
     def _lines(self) -> list[str]:
-        return self.audit_path.read_text().splitlines() if self.audit_path.exists() else []
+        """Those that are written to their end."""
+        if not self.audit_path.exists():
+            return []
+        return self.audit_path.read_text().split("\n")[:-1]
 
 
 def begin(channel: grpc.aio.Channel, name: str, credentials: Iterable[tuple[str, str]], messages: Any = None):
