@@ -3,7 +3,8 @@
 ``python -I -S guard.py SHM_PREFIX GRACE_S COMMAND...`` starts COMMAND in a process group of its own and stops it when
 standard input ends, when the process that started the guard is gone, or on SIGTERM: first with SIGTERM, then, after
 GRACE_S seconds or soon after one more SIGTERM, with SIGKILL. From SIGUSR1 on it also stops COMMAND when one of
-COMMAND's children dies and COMMAND does not care: Triton neither restarts a dead stub nor stops giving it requests.
+COMMAND's children is dead, since whenever, and COMMAND does not care: Triton asks after the stubs that it ends itself,
+but neither restarts one that died nor stops giving it requests.
 However COMMAND ends, what it left running is killed (the guard is the reaper of orphans) and what it left in shared
 memory is removed. Exits with COMMAND's status (128 + n for signal n).
 
@@ -81,7 +82,7 @@ def _watch(child: int, parent: int, grace_s: float, wake_read: int) -> int:
     """Waits for the child to end, and makes it end when it should; returns its exit status."""
     watched = [0, wake_read]
     kill_at = None
-    known_dead: set[int] | None = None  # none: not watching the child's children yet
+    watching = False
     suspects: set[int] = set()
     while True:
         timeout = CHECK_S if kill_at is None else max(0.0, min(CHECK_S, kill_at - time.monotonic()))
@@ -100,10 +101,10 @@ def _watch(child: int, parent: int, grace_s: float, wake_read: int) -> int:
             code = os.waitstatus_to_exitcode(wait_status)
             return code if code >= 0 else 128 - code
         if signal.SIGUSR1 in signals:
-            known_dead = _dead_children(child)
-        elif known_dead is not None and kill_at is None and not ready:
+            watching = True
+        elif watching and kill_at is None and not ready:
             # Dead at two looks in a row: the child had time to take note, as it does of those that it ends itself.
-            dead = _dead_children(child) - known_dead
+            dead = _dead_children(child)
             if dead & suspects:
                 os.write(2, b"guard: a stub died; Triton is stopped\n")
                 stop = True

@@ -27,30 +27,31 @@ def children(pid: int) -> list[int]:
             for task in Path(f"/proc/{pid}/task").iterdir()
             for c in (task / "children").read_text().split()
         ]
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return []
+
+
+def program_of(pid: int) -> str | None:
+    """The program that a process runs; none if it is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().split("\0")[0]
+    except (FileNotFoundError, ProcessLookupError):  # the second where it goes between opening and reading
+        return None
 
 
 def descendants(pid: int) -> dict[int, str]:
     """Programs by process id of all that a process brought forth."""
     found = {}
     for child in children(pid):
-        try:
-            found[child] = Path(f"/proc/{child}/cmdline").read_text().split("\0")[0]
-        except FileNotFoundError:
-            continue
-        found |= descendants(child)
+        program = program_of(child)
+        if program is not None:
+            found |= {child: program} | descendants(child)
     return found
 
 
 def running(pids: dict[int, str]) -> dict[int, str]:
     """Those that still run the program that they ran; zombies do not run."""
-    return {
-        pid: program
-        for pid, program in pids.items()
-        if Path(f"/proc/{pid}").exists()
-        and Path(f"/proc/{pid}/cmdline").read_text().split("\0")[0] == program
-    }
+    return {pid: program for pid, program in pids.items() if program_of(pid) == program}
 
 
 def shared_memory(server_id: str) -> list[Path]:

@@ -64,6 +64,17 @@ def test_what_the_command_leaves_behind_is_killed() -> None:
         assert all(map(gone, orphans))
 
 
+def test_a_child_of_the_command_that_died_before_the_watch_began_is_found() -> None:
+    with guarded(
+        "sleep 0 & echo $!; exec sleep 1000"
+    ) as process:  # the second sleep never asks after the first
+        dead = Path(f"/proc/{int(process.stdout.readline())}/stat")
+        while ") Z " not in dead.read_text():
+            pass
+        process.send_signal(signal.SIGUSR1)
+        assert process.wait() == 128 + signal.SIGTERM
+
+
 def test_shared_memory_of_the_prefix_is_removed_and_no_other() -> None:
     prefix = f"hemaserve-test-{uuid.uuid4().hex}"
     mine, other = Path("/dev/shm") / f"{prefix}-region", Path("/dev/shm") / f"x{prefix}"
