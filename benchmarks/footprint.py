@@ -102,11 +102,12 @@ def processes(state: dict[str, Any]) -> dict[str, dict[str, int]]:
 
 
 def groups(state: dict[str, Any]) -> dict[str, list[psutil.Process]]:
-    """The stack's processes by what they do; those that run one network each are one group."""
+    """The stack's processes by what they do. Those that do the same are one group, named with their number."""
     own = psutil.Process(state["pid"])
     parts: dict[int, list[str]] = {}
-    for name, service in state["services"].items():
-        parts.setdefault(service["pid"], []).append(name)
+    for name, replicas in state["replicas"].items():
+        for one in replicas:
+            parts.setdefault(one["pid"], []).append(name)
     found: dict[str, list[psutil.Process]] = {"stack": [own]}
     for process in own.children(recursive=True):
         name = ", ".join(parts[process.pid]) if process.pid in parts else _program(process)

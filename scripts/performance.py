@@ -168,7 +168,86 @@ def _empty(document: Document) -> str:
         + table(header, rows)
         + f"\nBy process, ms a field, with {document['cells']} cells:\n\n"
         + table(["Process", "In all", "of it the kernel", "Bare chain"], processes)
+        + _replicas(document)
     )
+
+
+def _replicas(document: Document) -> str:
+    if not document["by_replicas"]:
+        return ""
+    rows = [
+        [
+            replicas,
+            str(each["at_once"]),
+            _spread(each["own_ms"]),
+            _spread(each["fields_per_second"]),
+            _spread(each["alone_p50_ms"]),
+        ]
+        for replicas, each in {"1": document, **document["by_replicas"]}.items()
+    ]
+    return (
+        "\nWith replicas of every stage, Triton's too, on the same cores, which they share: what it costs to have "
+        "them. What further cores give is [simulated](scaling.md).\n\n"
+        + table(["Replicas", "Callers", "Our own, ms", "Fields a second", "Alone, ms"], rows)
+    )
+
+
+def _peers(document: Document) -> str:
+    images, peers = document["images"], document["peers"]
+    saturated = [
+        [
+            name,
+            _rate(each["saturation"]["theirs"]),
+            _rate(each["saturation"]["ours"]),
+            _spread(each["saturation"]["ratio"]),
+            f"{each['saturation']['theirs']['cpu_ms_per_field']:.0f}",
+            f"{each['saturation']['ours']['cpu_ms_per_field']:.0f}",
+            f"{each['memory_mb']['theirs']:.0f}",
+            f"{each['memory_mb']['ours']:.0f}",
+        ]
+        for name, each in peers.items()
+    ]
+    mixed = [
+        [
+            name,
+            _rate(each["mixed"]["theirs"]),
+            _rate(each["mixed"]["ours"]),
+            _spread(each["mixed"]["ratio"]),
+            f"{each['mixed']['theirs']['all']['p99_ms']:.0f}",
+            f"{each['mixed']['ours']['all']['p99_ms']:.0f}",
+            f"{each['mixed']['theirs']['stat']['p99_ms']:.0f}",
+            f"{each['mixed']['ours']['stat']['p99_ms']:.0f}",
+        ]
+        for name, each in peers.items()
+    ]
+    first = next(iter(peers.values()))
+    return (
+        "## Beside other people's servers\n\n"
+        "The same pipeline, the very functions of ours, in one process a core of each peer, with the same ONNX files "
+        "in the same runtime (Flask: PyTorch, eager), each as its documentation advises "
+        "([what was done for each](../benchmarks/peers/README.md)). None of them decodes apart, has priorities, "
+        f"bounds what it holds or checks whose answer it got. {images['count']} fields ({images['source']}). "
+        f"{first['saturation']['how_much']} callers:\n\n"
+        + table(
+            [
+                *("Peer", "Theirs, fields/s", "Ours", "Ours over theirs"),
+                *("Theirs, CPU ms a field", "Ours", "Theirs, MB", "Ours"),
+            ],
+            saturated,
+        )
+        + f"\n{first['mixed']['how_much']} callers of mixed priorities, small requests among them:\n\n"
+        + table(
+            [
+                *("Peer", "Theirs, fields/s", "Ours", "Ours over theirs"),
+                *("Theirs, p99 ms", "Ours", "Theirs, STAT p99 ms", "Ours"),
+            ],
+            mixed,
+        )
+    )
+
+
+def _rate(found: Mapping[str, Any]) -> str:
+    return f"{found['fields_per_second']['median']:.1f}"
 
 
 def _curves(document: Document) -> str:
@@ -214,6 +293,7 @@ def _spread(found: Mapping[str, Any]) -> str:
 _SECTIONS: Final[Mapping[str, Callable[[Document], str]]] = {
     "bars": _bars,
     "empty": _empty,
+    "peers": _peers,
     "curves": _curves,
     "start": _start,
 }

@@ -5,6 +5,9 @@ it a generated field of 200 kB (JPEG). In turns with it a chain of bare grpc.aio
 processes, calls and bytes (benchmarks/speed/bare_hops.py). Our own processor time for a field is that of the gateway,
 the detector with its decoders and the classifier, less what the bare chain's three take, and less what decoding the
 image takes in one process. Triton and its instances are reported apart; they are not ours, but for the backend.
+
+In full it is measured too with other numbers of cells, and with two and four replicas of everything: what it costs to
+have them, on the same cores.
 """
 
 import argparse
@@ -36,6 +39,7 @@ CELLS: Final = 5
 OWN: Final = ("gateway", "detector", "classifier")
 BAR_MS: Final = 2.0
 AT_ONCE: Final = 2
+"""Callers for each replica."""
 
 
 def field_image() -> images.Images:
@@ -47,13 +51,15 @@ def field_image() -> images.Images:
     return images.Images((file,), f"generated: {size} px, JPEG of {len(file) / 1000:.0f} kB")
 
 
-def measure(repository: Path, cells: int, *, rounds: int, seconds: float) -> dict[str, Any]:
-    """All of it for fields with so many cells."""
-    field = field_image()
+def measure(
+    repository: Path, cells: int, *, rounds: int, seconds: float, replicas: int = 1
+) -> dict[str, Any]:
+    """All of it for fields with so many cells, and a stack of so many replicas."""
+    field, at_once = field_image(), AT_ONCE * replicas
     with ExitStack() as held:
         folder = Path(held.enter_context(tempfile.TemporaryDirectory()))
         empty = empty_networks.write(folder, repository, cells=cells)
-        ours = held.enter_context(session(field, empty))
+        ours = held.enter_context(session(field, empty, "--replicas", str(replicas)))
         seen = (sum(map(len, ours.work[0].squares)), len(ours.crops))
         if seen != (1, cells):
             # The bare chain sends one square and so many crops.
@@ -61,11 +67,11 @@ def measure(repository: Path, cells: int, *, rounds: int, seconds: float) -> dic
         chain = held.enter_context(bare_hops.hops(cells))
         load = held.enter_context(Apart(loading, ours.plan()))
         bare_load = held.enter_context(Apart(bare_hops.loading, chain.address, field.files[0]))
-        ours.watched(load, closed_loop, 2.0, AT_ONCE)
+        ours.watched(load, closed_loop, 2.0, at_once)
         bare_load.do(1.0, AT_ONCE)
         found = interleaved(
             {
-                "ours": lambda: _ours(ours, load, seconds, AT_ONCE),
+                "ours": lambda: _ours(ours, load, seconds, at_once),
                 "alone": lambda: _ours(ours, load, seconds / 2, 1),
                 "bare": lambda: _bare(chain, bare_load, seconds / 2),
                 "decoding": lambda: {"decoding": _decoding_ms(field.files[0])},
@@ -79,7 +85,7 @@ def measure(repository: Path, cells: int, *, rounds: int, seconds: float) -> dic
     return {
         "image": field.facts(),
         "cells": cells,
-        "at_once": AT_ONCE,
+        "at_once": at_once,
         "own_ms": spread(own),
         "cpu_ms": _medians([one["cpu_ms"] for one in found["ours"]]),
         "system_ms": _medians([one["system_ms"] for one in found["ours"]]),
@@ -102,7 +108,7 @@ def _ours(ours: Session, load: Apart, seconds: float, at_once: int) -> dict[str,
 
 def _own(cpu_ms: dict[str, float]) -> float:
     """Of our services, with the processes that they started."""
-    return sum(each for name, each in cpu_ms.items() if name in OWN or "decoder" in name)
+    return sum(each for name, each in cpu_ms.items() if any(own in name for own in (*OWN, "decoder")))
 
 
 def _bare(chain: bare_hops.Hops, load: Apart, seconds: float) -> dict[str, float]:
@@ -132,7 +138,7 @@ def main() -> None:
     parser.add_argument("--repository", type=Path, default=Path("model_repository"), help="made after this")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     asked = parser.parse_args()
-    rounds, seconds, others = (3, 4.0, ()) if asked.quick else (7, 6.0, (1, 20))
+    rounds, seconds, others, more = (3, 4.0, (), ()) if asked.quick else (7, 6.0, (1, 20), (2, 4))
     found = measure(asked.repository, CELLS, rounds=rounds, seconds=seconds)
     document = {
         "command": "python -m benchmarks empty" + (" --quick" if asked.quick else ""),
@@ -150,12 +156,18 @@ def main() -> None:
         "by_cells": {
             str(cells): measure(asked.repository, cells, rounds=3, seconds=seconds) for cells in others
         },
+        "by_replicas": {
+            str(replicas): measure(asked.repository, CELLS, rounds=3, seconds=seconds, replicas=replicas)
+            for replicas in more
+        },
     }
     if asked.json:
         write(asked.json, document)
-    for name, each in {str(CELLS): found, **document["by_cells"]}.items():
+    by_cells = {f"{cells} cells": each for cells, each in document["by_cells"].items()}
+    by_replicas = {f"{count} replicas": each for count, each in document["by_replicas"].items()}
+    for name, each in {f"{CELLS} cells": found, **by_cells, **by_replicas}.items():
         print(
-            f"{name} cells: {in_words(each['own_ms'])} ms of our own a field, {in_words(each['fields_per_second'])} "
+            f"{name}: {in_words(each['own_ms'])} ms of our own a field, {in_words(each['fields_per_second'])} "
             f"fields a second, {in_words(each['alone_p50_ms'])} ms alone, {in_words(each['decoding_ms'])} ms decoding"
         )
         for process, cpu_ms in each["cpu_ms"].items():
