@@ -65,7 +65,7 @@ input()
 
 def test_memory_that_a_process_writes_is_its_own_and_that_of_files_is_not():
     def held():
-        return look({"pid": process.pid, "services": {}}, 0.0).held["stack"]
+        return look({"pid": process.pid, "replicas": {}}, 0.0).held["stack"]
 
     command = [sys.executable, "-c", _WRITER]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:

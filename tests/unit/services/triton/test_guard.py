@@ -65,9 +65,9 @@ def test_what_the_command_leaves_behind_is_killed() -> None:
 
 
 def test_a_child_of_the_command_that_died_before_the_watch_began_is_found() -> None:
-    with guarded(
-        "sleep 0 & echo $!; exec sleep 1000"
-    ) as process:  # the second sleep never asks after the first
+    # It ends when its parent has become a sleep, which never asks after it; a shell might.
+    child = "sh -c 'until grep -q sleep /proc/$PPID/comm; do :; done'"
+    with guarded(f"{child} & echo $!; exec sleep 1000") as process:
         dead = Path(f"/proc/{int(process.stdout.readline())}/stat")
         while ") Z " not in dead.read_text():
             pass
