@@ -165,12 +165,12 @@ class _OfGateway:
     async def __aenter__(self) -> Self:
         import grpc.aio  # noqa: PLC0415 - in the load's process only
 
+        from hemaserve.addresses import target  # noqa: PLC0415
         from hemaserve.v1 import gateway_pb2_grpc  # noqa: PLC0415
 
-        # A connection each: channels of one process to one address share theirs otherwise.
-        self._channel = grpc.aio.insecure_channel(
-            self._target.address, options=[("grpc.use_local_subchannel_pool", 1)]
-        )
+        # A connection each, to each replica: channels of one process to one address share theirs otherwise.
+        options = [("grpc.use_local_subchannel_pool", 1), ("grpc.lb_policy_name", "round_robin")]
+        self._channel = grpc.aio.insecure_channel(target(self._target.address), options=options)
         self._stub = gateway_pb2_grpc.SmearServiceStub(self._channel)
         return self
 

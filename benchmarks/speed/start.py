@@ -99,7 +99,8 @@ def _instances(keeper: int) -> list[psutil.Process]:
     found = []
     for process in psutil.Process(keeper).children(recursive=True):
         with suppress(psutil.NoSuchProcess):
-            if "python_backend_stub" in process.cmdline()[0]:
+            # One that has just ended has no command line left.
+            if any("python_backend_stub" in word for word in process.cmdline()[:1]):
                 found.append(process)
     return found
 
