@@ -168,9 +168,9 @@ def claims(peers: Mapping[str, Any]) -> list[dict[str, Any]]:
     found = []
     if servers := {name: each for name, each in peers.items() if name not in FLASKS}:
         callers = min(each["mixed"]["how_much"] for each in servers.values())
-        mixed = f"fields a second, {callers:g} callers, mixed priorities, small requests"
+        mixed = f"Fields a second, {callers:g} callers, mixed priorities, small requests"
         found += [
-            _over_the_best(servers, "saturation", FASTER, "fields a second at saturation"),
+            _over_the_best(servers, "saturation", FASTER, "Fields a second at saturation"),
             _over_the_best(servers, "mixed", MIXED, mixed),
             _stat(servers),
         ]
@@ -196,7 +196,7 @@ def _stat(peers: Mapping[str, Any]) -> dict[str, Any]:
     name = min(peers, key=lambda each: p99(each, "theirs"))
     ours_ms, theirs_ms = p99(name, "ours"), p99(name, "theirs")
     return claim(
-        f"p99 of STAT calls under the same load, against the best peer's ({name})",
+        f"The p99 of STAT calls under the same load, against the best peer's ({name})",
         "no worse",
         f"{ours_ms:.0f} against {theirs_ms:.0f} ms",
         holds=ours_ms <= theirs_ms,
@@ -206,7 +206,7 @@ def _stat(peers: Mapping[str, Any]) -> dict[str, Any]:
 def _over(peers: Mapping[str, Any], name: str, bar: float) -> dict[str, Any]:
     measured = peers[name]["saturation"]["ratio"]
     return claim(
-        f"fields a second at saturation, over PyTorch eager ({name})",
+        f"Fields a second at saturation, over PyTorch eager ({name})",
         f"at least {bar:g}",
         _said(measured),
         holds=measured["median"] >= bar,
