@@ -226,8 +226,8 @@ def _peers(document: Document) -> str:
         "The same pipeline, the very functions of ours, in one process a core of each peer, with the same ONNX files "
         "in the same runtime (Flask: PyTorch, eager), each as its documentation advises "
         "([what was done for each](../benchmarks/peers/README.md)). Set up so, none of them decodes apart, has "
-        f"priorities, bounds what it holds or checks whose answer it got. {images['count']} fields ({images['source']}). "
-        f"{first['saturation']['how_much']} callers:\n\n"
+        f"priorities, bounds what it holds or checks whose answer it got. {images['count']} fields "
+        f"({images['source']}). {first['saturation']['how_much']} callers:\n\n"
         + table(
             [
                 *("Peer", "Theirs, fields/s", "Ours", "Ours over theirs"),
