@@ -197,26 +197,20 @@ def _peers(document: Document) -> str:
     saturated = [
         [
             name,
-            _rate(each["saturation"]["theirs"]),
-            _rate(each["saturation"]["ours"]),
+            *_both(each["saturation"], _rate),
             _spread(each["saturation"]["ratio"]),
-            f"{each['saturation']['theirs']['cpu_ms_per_field']:.0f}",
-            f"{each['saturation']['ours']['cpu_ms_per_field']:.0f}",
-            f"{each['memory_mb']['theirs']:.0f}",
-            f"{each['memory_mb']['ours']:.0f}",
+            *_both(each["saturation"], lambda one: f"{one['cpu_ms_per_field']:.0f}"),
+            *_both(each["memory_mb"], "{:.0f}".format),
         ]
         for name, each in peers.items()
     ]
     mixed = [
         [
             name,
-            _rate(each["mixed"]["theirs"]),
-            _rate(each["mixed"]["ours"]),
+            *_both(each["mixed"], _rate),
             _spread(each["mixed"]["ratio"]),
-            f"{each['mixed']['theirs']['all']['p99_ms']:.0f}",
-            f"{each['mixed']['ours']['all']['p99_ms']:.0f}",
-            f"{each['mixed']['theirs']['stat']['p99_ms']:.0f}",
-            f"{each['mixed']['ours']['stat']['p99_ms']:.0f}",
+            *_both(each["mixed"], lambda one: f"{one['all']['p99_ms']:.0f}"),
+            *_both(each["mixed"], lambda one: f"{one['stat']['p99_ms']:.0f}"),
         ]
         for name, each in peers.items()
     ]
@@ -244,6 +238,10 @@ def _peers(document: Document) -> str:
             mixed,
         )
     )
+
+
+def _both(found: Mapping[str, Any], in_words: Callable[[Any], str]) -> list[str]:
+    return [in_words(found["theirs"]), in_words(found["ours"])]
 
 
 def _rate(found: Mapping[str, Any]) -> str:

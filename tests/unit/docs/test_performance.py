@@ -47,6 +47,10 @@ def test_every_bar_stands_on_the_page_with_what_was_measured(page, measured):
         ("bars", ("fields", "gateway", "fields_per_second", "median")),
         ("bars", ("crops", "classify", "crops_per_second", "max")),
         ("empty", ("own_ms", "median")),
+        ("empty", ("by_replicas", "2", "fields_per_second", "median")),
+        ("peers", ("peers", "litserve", "saturation", "ratio", "median")),
+        ("peers", ("peers", "flask", "mixed", "ours", "stat", "p99_ms")),
+        ("start", ("first_answer_s", "median")),
         ("curves", ("by_callers", 0, "fields_per_second")),
     ],
 )
