@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from services.triton import guard
 from services.triton.client import TritonClient
 from services.triton.embedded import EmbeddedTriton, TritonStartError
+
+from .conftest import adder
 
 X = {"x": np.zeros((1, 4), np.float32)}
 
@@ -63,6 +67,20 @@ def server_id(family: dict[int, str]) -> str:
     (server,) = (pid for pid, program in family.items() if program.endswith("/tritonserver"))
     words = Path(f"/proc/{server}/cmdline").read_text().split("\0")
     return next(word.removeprefix("--id=") for word in words if word.startswith("--id="))
+
+
+def stubs(triton: EmbeddedTriton) -> list[int]:
+    return [pid for pid, program in descendants(triton.pid or 0).items() if "stub" in program]
+
+
+def users(file: Path, pids: Iterable[int]) -> list[int]:
+    """Those of some processes that have a file open."""
+    found = []
+    for pid in pids:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            if any(link.readlink() == file for link in Path(f"/proc/{pid}/fd").iterdir()):
+                found.append(pid)
+    return found
 
 
 async def wait_for(condition: Callable[[], bool]) -> None:
@@ -118,14 +136,42 @@ async def test_a_dead_stub_brings_triton_back_whole(small_repository, start_trit
     """Triton itself would go on giving requests to the dead one and say that the model is ready."""
     async with start_triton(small_repository) as triton, TritonClient(triton.grpc_address) as client:
         family = descendants(triton.pid)
-        stubs = [pid for pid, program in family.items() if "stub" in program]
-        os.kill(stubs[0], signal.SIGKILL)
+        os.kill(stubs(triton)[0], signal.SIGKILL)
         await wait_for(lambda: triton.restarts == 1 and triton.is_ready())
         assert not running(family)
         while not await client.ready("one"):
             pass
         answers = await asyncio.gather(*(client.infer("one", X, ["y"]) for _ in range(20)))
         assert all(answer["y"][0, 0] == 1 for answer in answers)
+
+
+async def test_a_stub_that_dies_while_its_model_loads_costs_that_model_alone(
+    small_repository, start_triton
+) -> None:
+    """Triton asks after such a stub, so that the guard does not take it for one that nobody misses."""
+    adder(small_repository, "stuck", 1.0, "instance_group [{ kind: KIND_CPU count: 1 }]")
+    network = small_repository / "stuck" / "1" / "model.onnx"
+    network.unlink()
+    os.mkfifo(network)
+    pipe = os.open(network, os.O_RDWR)  # who reads it waits for what never comes
+    triton = start_triton(small_repository)
+    starting = asyncio.create_task(asyncio.to_thread(triton.start))
+    try:
+        while not starting.done():
+            for pid in users(network, stubs(triton)):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            await asyncio.sleep(0.05)
+        await starting
+        assert "Z" not in {
+            state for pid in descendants(triton.pid) for state in guard._children(pid).values()
+        }
+        async with TritonClient(triton.grpc_address) as client:
+            assert await client.models() == ["one"]
+        assert triton.restarts == 0
+    finally:
+        await asyncio.to_thread(triton.stop)
+        os.close(pipe)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
