@@ -26,6 +26,8 @@ class Network(StrEnum):
     YOLOV8N_WITHOUT_BCCD = "yolov8n-without-bccd"
     YOLOV5N = "yolov5n"
     YOLOV5X6 = "yolov5x6"
+    BHAVANA_YOLOV8N = "bhavana_yolov8n"
+    BHAVANA_YOLOV5X6 = "bhavana_yolov5x6"
     EFFICIENTNET = "efficientnet"
     EFFICIENTNET_BASE = "efficientnet-base"
     XCEPTION_BASE = "xception-base"
@@ -63,10 +65,12 @@ class Network(StrEnum):
     MOONEY_HYBRID_DENSE_RANDOM = "mooney_hybrid_dense_random"
     MOONEY_HYBRID_GRAPH_ORIGINAL = "mooney_hybrid_graph_original"
     MOONEY_HYBRID_GRAPH_RANDOM = "mooney_hybrid_graph_random"
+    MOONEY_ALTARAWNEH2023_ORIGINAL = "mooney_altarawneh2023_original"
+    MOONEY_ALTARAWNEH2023_RANDOM = "mooney_altarawneh2023_random"
 
     @property
     def detects(self) -> bool:
-        return self.startswith("yolo")
+        return self.startswith(("yolo", "bhavana_yolo"))
 
     @property
     def votes(self) -> bool:
@@ -234,14 +238,36 @@ def reference(
     typer.echo(colours.write(address))
 
 
+def lay_foundations(name: Network) -> None:
+    """Train what a network builds on, where that is not there yet."""
+    from training import checkpoints, detector
+    from training.ensemble import ENSEMBLES
+    from training.recipes import RECIPES
+    from training.settings import settings
+
+    if name.votes:
+        for member in map(Network, ENSEMBLES[name].members):
+            if not (settings().model_repository / member).exists():
+                run(member)
+        return
+    recipe = detector.RECIPES[name] if name.detects else RECIPES[name]
+    for each in map(Network, recipe.builds_on):
+        done = detector.RECIPES[each].is_trained if each.detects else checkpoints.is_trained(each)
+        if not done:
+            lay_foundations(each)
+            train(each)
+
+
 @app.command()
 def run(name: Name, resume: Resume = True, epochs: Epochs = None) -> None:
     """All steps for one network: train, calibrate, evaluate, export, report.
 
-    What a network builds on comes first: the detectors, then efficientnet (the teacher), then the others.
+    What it builds on is trained first where that has not been done here: its teacher, the network whose weights it
+    starts from, the members of an ensemble.
     """
     if not (name.detects or name.screens):
         boxes()
+    lay_foundations(name)
     train(name, resume, epochs)
     if name.is_a_start:
         return

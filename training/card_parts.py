@@ -168,6 +168,8 @@ def _start(recipe: Mapping[str, str], name: str) -> list[tuple[str, str]]:
     elif start:
         frozen = recipe.get("frozen") == "True"
         began = f"`{start}`{', whose body stays as it is: only a new head learns' if frozen else ''}"
+    elif smaller := recipe.get("grown_from"):
+        began = f"`{smaller}`, made wider and deeper without changing what it says"
     else:
         began = "nothing"
     teacher = recipe.get("teacher")

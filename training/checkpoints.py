@@ -33,6 +33,15 @@ def load_trained(name: str, *, joint: bool | None = None) -> Classifier:
     return network.eval().requires_grad_(False)
 
 
+def is_trained(name: str) -> bool:
+    """Whether a network has been trained here, to the end of its schedule or until it gave up."""
+    recipe = RECIPES[name]
+    # Written at the end of the first phase, whichever way that came.
+    if not checkpoint_path(name, joint=False).exists():
+        return False
+    return not recipe.joint_epochs or stored(name, joint=True)["epoch"] >= recipe.epochs + recipe.joint_epochs
+
+
 def training_run(name: str) -> TrainingRun:
     """How the stored weights came about, and the recipe that they were to follow."""
     run = TrainingRun.model_validate(stored(name)["run"])

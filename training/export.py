@@ -144,17 +144,17 @@ def export_screen(name: str, *, untrained: bool = False) -> Path:
 def export_detector(recipe: DetectorRecipe, *, untrained: bool = False) -> Path:
     """Export the detector with raw predictions; suppression is the service's, which has several tiles to merge."""
     figures = DetectorFigures(name=recipe.name) if untrained else DetectorFigures.read(recipe.name)
-    folder = settings().model_repository / recipe.name
-    path = folder / "1" / "model.onnx"
+    path = recipe.exported
+    folder = path.parents[1]
     onnx_graph.export(
         onnx_graph.ServedDetector(detector.exportable(recipe)),
         path,
-        side=detector.INPUT_PX,
+        side=recipe.input_px,
         input_name="images",
         output_names=["predictions"],
     )
     with torch.inference_mode():
-        probe = torch.zeros(1, detector.INPUT_PX, detector.INPUT_PX, 3, dtype=torch.uint8).numpy()
+        probe = torch.zeros(1, recipe.input_px, recipe.input_px, 3, dtype=torch.uint8).numpy()
         (predictions,) = onnx_graph.run_onnxruntime(path, probe)
     digest = onnx_graph.sha256(path)
     thresholds = dict.fromkeys(detector.KINDS, 0.3)
@@ -170,7 +170,7 @@ def export_detector(recipe: DetectorRecipe, *, untrained: bool = False) -> Path:
         "sha256": digest,
         "licence": "AGPL-3.0-only",
     }
-    images = TensorSpec("images", "TYPE_UINT8", (detector.INPUT_PX, detector.INPUT_PX, 3))
+    images = TensorSpec("images", "TYPE_UINT8", (recipe.input_px, recipe.input_px, 3))
     output = TensorSpec("predictions", "TYPE_FP32", predictions.shape[1:])
     triton_config.write(ModelSpec(recipe.name, FIELD_BATCH, (images,), (output,), parameters), folder)
     cards.write_detector(folder, figures, recipe.title, digest)

@@ -20,6 +20,7 @@ from training.architectures import Classifier, parameters_of
 from training.augment import Augment
 from training.checkpoints import checkpoint_path, load_trained, stored
 from training.crops import CropSet
+from training.growth import grow
 from training.losses import TreeLoss
 from training.predict import parent_accuracy, predict_logits
 from training.progress import track
@@ -43,6 +44,8 @@ class Trainer:
         self.network = recipe.build()
         if recipe.start:
             self.network.load_state_dict(stored(recipe.start)["average"])
+        if recipe.grown_from:
+            grow(self.network, stored(recipe.grown_from)["average"])
         if recipe.frozen:
             self.network.requires_grad_(False)
             self.network.head.reset_parameters()

@@ -35,16 +35,32 @@ def _small(name: str, epochs: int, side_px: int = CROP_PX, **others: Any) -> Rec
     return _recipe(name, epochs, side_px, small_px=64, small_share=0.7, batch=64, **others)
 
 
+def _grown(name: str) -> Recipe:
+    """Of a network that begins as EfficientNet-B0, and has most of the way behind it."""
+    return _recipe(
+        name,
+        3,
+        _WIDE_PX,
+        small_px=96,
+        small_share=0.67,
+        batch=64,
+        learning_rate=1e-3,
+        ema=0.99,
+        storage="int8",
+        grown_from="efficientnet_b0",
+    )
+
+
 LITERATURE: Final = (
     _recipe("vgg19", 12, learning_rate=1e-3, storage="int8"),
     _recipe("resnet50", 12, _WIDE_PX, storage="int8"),
     # The first phases of these two were cut short on a GPU; the average follows the second more closely, as there is
     # little of it.
     _recipe("inceptionv3", 11, storage="int8", joint_epochs=2, joint_rate=0.15, ema=0.99),
-    _recipe("efficientnet_b0", 11, _WIDE_PX, storage="int8", joint_epochs=2, joint_rate=0.2, ema=0.99),
-    _recipe("efficientnet_b2", 12, _WIDE_PX),
-    _recipe("efficientnet_b3", 12, _WIDE_PX),
-    _small("unet", 8, joint_epochs=4),
+    _recipe("efficientnet_b0", 11, _WIDE_PX, storage="int8", joint_epochs=9, joint_rate=0.3, ema=0.99),
+    _grown("efficientnet_b2"),
+    _grown("efficientnet_b3"),
+    _small("unet", 8, joint_epochs=20, joint_rate=0.6),
     _small("squeezenet", 18),
     # As in its paper; its dense layer has a weight for every place, so that no other size fits.
     _small("hybrid_dense", 9, 64, joint_epochs=24, joint_rate=0.5),

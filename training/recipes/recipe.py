@@ -25,6 +25,7 @@ class Recipe:
         architecture: name in `ARCHITECTURES`; default: the run's.
         normalisation: of the pixels, in `NORMALISATIONS`.
         start: name of a trained network whose weights it starts from, in place of the architecture's own.
+        grown_from: name of a trained smaller network of its kind whose function it starts with, see `training.growth`.
         frozen: whether the body stays as it starts, batch statistics included, and only a new head learns.
         head_steps: first steps in which only the last layer learns, to leave a pretrained body as it is.
         batch: crops per optimiser step.
@@ -49,6 +50,7 @@ class Recipe:
     architecture: str | None = None
     normalisation: str = "standardise"
     start: str | None = None
+    grown_from: str | None = None
     frozen: bool = False
     head_steps: int = 0
     batch: int = 64
@@ -68,6 +70,11 @@ class Recipe:
     def title(self) -> str:
         """The name that people read."""
         return f"{self._architecture.title}, {self.side_px} px"
+
+    @property
+    def builds_on(self) -> tuple[str, ...]:
+        """Names of the networks that must have been trained before it."""
+        return tuple(name for name in (self.teacher, self.start, self.grown_from) if name)
 
     @property
     def tolerance(self) -> float | None:

@@ -58,7 +58,7 @@ def test_the_recipe_that_never_saw_bccd_says_so():
     assert not detector.RECIPES["yolov8n-without-bccd"].tiles
 
 
-def test_a_recipe_starts_from_a_file_or_from_another_recipe():
+def test_a_recipe_starts_from_a_file_from_another_recipe_or_from_nothing():
     for recipe in detector.RECIPES.values():
-        assert recipe.start in detector.RECIPES or recipe.start.endswith(".pt")
+        assert recipe.start in {*detector.RECIPES, ""} or recipe.start.endswith(".pt")
         assert recipe.close_mosaic < recipe.epochs

@@ -22,16 +22,18 @@ def test_names_are_of_one_recipe_each():
 
 
 def test_what_a_network_builds_on_comes_before_it():
-    for recipe in RECIPES.values():
-        for needed in (recipe.teacher, recipe.start):
-            if needed is not None:
-                assert _ORDER.index(needed) < _ORDER.index(recipe.name), (recipe.name, needed)
+    for recipe in (*RECIPES.values(), *detector.RECIPES.values()):
+        for needed in recipe.builds_on:
+            assert _ORDER.index(needed) < _ORDER.index(recipe.name), (recipe.name, needed)
     for ensemble in ENSEMBLES.values():
         assert all(_ORDER.index(member) < _ORDER.index(ensemble.name) for member in ensemble.members)
 
 
 def test_a_command_knows_what_kind_of_network_it_is_given():
     assert {name for name in Network if name.detects} == set(detector.RECIPES)
+    compared = {recipe.name for recipe in (*PRESETS, *MOONEY)}
+    compared |= {recipe.name for recipe in detector.RECIPES.values() if not recipe.serves}
+    assert {name for name in Network if name.is_to_compare} == compared
     assert {name for name in Network if name.votes} == set(ENSEMBLES)
 
 
@@ -67,7 +69,7 @@ def test_cards_say_of_the_right_networks_that_they_saw_another_laboratory():
 
 def test_teachers_of_strangers_are_strangers():
     for recipe in (*LITERATURE, *PRESETS):
-        for needed in (recipe.teacher, recipe.start):
+        for needed in recipe.builds_on:
             assert needed not in card_texts.SAW_BCCD, recipe.name
 
 
