@@ -57,7 +57,7 @@ class StackSettings(BaseSettings):
     """Triton's model repository."""
 
     profile: ProfileName = ProfileName.DEFAULT
-    """`tiny`: the smallest networks and no others, everything in less than 300 MB. `default`: the ensemble and its
+    """`tiny`: small networks and no others, everything below 300 MB after work. `default`: the ensemble and its
     detector; others of the repository, such as those of the leukemia screen, are loaded when they are first asked for.
     `full`: all of the repository at the start."""
 
