@@ -161,8 +161,8 @@ def _mooney(presets: Results) -> Iterator[Bar]:
         ("original", "split by original image"),
         ("random", "split at random, with augmentations of one original on both sides"),
     ):
-        for hybrid in ("hybrid_dense", "hybrid_graph"):
-            name = f"{MOONEY}{hybrid}_{split}"
+        for network in ("hybrid_dense", "hybrid_graph", "altarawneh2023"):
+            name = f"{MOONEY}{network}_{split}"
             yield Bar(
                 f"mooney, 4 types, {how}", published, f"accuracy, {name}", None, _accuracy(presets, name)
             )

@@ -69,9 +69,10 @@ def _draw(axes: Any, series: Mapping[str, Mapping[str, Any]]) -> None:
     for panel in axes:
         panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         panel.xaxis.set_major_formatter("{x:g}")
-    for group, colour in COLOURS.items():
-        axes[0].plot([], [], "o", ms=5, color=colour, label=LEGEND[group])
-    axes[0].figure.legend(loc="outside upper center", ncols=len(COLOURS), frameon=False)
+    shown = {point["group"] for points in series.values() for point in points.values()}
+    for group in (group for group in COLOURS if group in shown):
+        axes[0].plot([], [], "o", ms=5, color=COLOURS[group], label=LEGEND[group])
+    axes[0].figure.legend(loc="outside upper center", ncols=len(shown), frameon=False)
     axes[0].figure.draw_without_rendering()
     for panel, key in zip(axes, PANELS, strict=True):
         _name_points(panel, series[key])

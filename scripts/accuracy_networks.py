@@ -8,6 +8,9 @@ from accuracy_charts import Chart
 from accuracy_measurements import LEFT_OUT, MOONEY, PRESETS, Document, Results, load_document
 from accuracy_words import NOT_MEASURED, marked, percent, table
 
+from hemaserve.unshipped import UNSHIPPED
+from training.__main__ import Network
+
 NETWORK, PRESET, ENSEMBLE = "network", "preset", "ensemble"
 GROUPS = (NETWORK, ENSEMBLE, PRESET)
 
@@ -24,6 +27,13 @@ the networks of this repository do in detail: [accuracy.md](accuracy.md).
 
 """
 
+NOT_RUN = """
+## Not run
+
+Their recipes are in the factory, each with a command of its own, and nothing is known of them here:
+
+"""
+
 READING = """\
 ## How to read it
 
@@ -35,9 +45,13 @@ READING = """\
   factory that was trained without any image of it; the others, and presets, never see any. Limits are bootstrap 95%.
   *n* is the number of cells.
 - *Parameters* are those that training adjusted; an ensemble has its members'.
-- *Crops/s* are of batches through Triton on the CPU named below. Networks and presets were measured in runs of their
-  own, so small differences between the two mean nothing.
+- *Crops/s* are of batches through Triton on the CPU named below{presets}.
 """
+_SAW_IT = """- {names}: not measured on bccd, because a member learned from some of it and its twin that did not was not kept.
+"""
+_PRESETS_APART = (
+    "; those of presets in a run of their own, by files of the same networks with weights at random, which take as long"
+)
 
 
 @dataclass(frozen=True)
@@ -165,7 +179,35 @@ def networks_page(
     ]
     shown = "" if chart is None else f"\n![{chart.title}](accuracy/{chart.name})\n"
     speeds = "".join(_speed_line(name, group) for name, group in (("Networks", served), ("Presets", presets)))
-    return INTRODUCTION + table(header, rows) + shown + "\n" + READING + (f"\n{speeds}" if speeds else "")
+    reading = READING.format(presets=_PRESETS_APART if presets.speed else "")
+    saw_it = [f"`{each.name}`" for each in compared if each.group == ENSEMBLE and each.left_out is None]
+    if saw_it:
+        reading += _SAW_IT.format(names=", ".join(saw_it))
+    return (
+        INTRODUCTION
+        + table(header, rows)
+        + shown
+        + "\n"
+        + reading
+        + (f"\n{speeds}" if speeds else "")
+        + _not_run(compared)
+    )
+
+
+def _not_run(compared: Sequence[Compared]) -> str:
+    """The presets that nothing was measured of, and the networks that are not shipped."""
+    known = {each.name for each in compared}
+    presets = [
+        f"- `HEMASERVE_RESULTS=training/results/presets python -m training run {name}`"
+        for name in sorted(Network)
+        if name.is_to_compare and not name.startswith(MOONEY) and name not in known
+    ]
+    unshipped = [
+        f"- `{each.command}`: {each.title} is not shipped, because {each.reason}."
+        for each in UNSHIPPED.values()
+        if each.name not in known
+    ]
+    return NOT_RUN + "\n".join([*presets, *unshipped]) + "\n" if presets or unshipped else ""
 
 
 def _shown(accuracy: Accuracy | None) -> str:
