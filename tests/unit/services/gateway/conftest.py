@@ -291,7 +291,8 @@ class FakeClassifier(Fake, classifier_pb2_grpc.ClassifierServiceServicer):
     def _wake(self, model: str) -> None:
         if model not in self.asleep:
             available = ", ".join(self.models)
-            raise NotFound(f"no such model; available: {available}", reason="MODEL_NOT_FOUND")
+            message = f"no classification model {model!r}; available: {available}"
+            raise NotFound(message, reason="MODEL_NOT_FOUND")
         self.asleep.remove(model)
         self.models.append(model)
 

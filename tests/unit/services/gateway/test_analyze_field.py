@@ -242,7 +242,7 @@ async def test_an_unknown_model_is_named_with_those_there_are(world):
         world.stub.AnalyzeField(request(world.field("f", []), options=options))
     )
     assert code is grpc.StatusCode.NOT_FOUND
-    assert message == "options.model: no such model; available: vit, xception"
+    assert message == "options.model: no classification model 'resnet'; available: vit, xception"
     assert error_details_pb2.ErrorInfo(reason="MODEL_NOT_FOUND", domain="hemaserve") in details
 
 
