@@ -26,7 +26,7 @@ class UnshippedNetwork:
     def __str__(self) -> str:
         return (
             f"network {self.name!r} ({self.title}) is not shipped, because {self.reason}; "
-            f"make it with: {self.command}"
+            f"make it with: {self.command} (in a checkout; see training/README.md)"
         )
 
 

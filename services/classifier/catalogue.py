@@ -8,7 +8,8 @@ from typing import Final, TypeVar
 
 import structlog
 
-from hemaserve.errors import DomainError, FailedPrecondition, NotFound, Unavailable
+from hemaserve.errors import DomainError, FailedPrecondition, Unavailable
+from hemaserve.results import ModelTask
 from services.classifier.concurrency import together
 from services.classifier.decision import Thresholds
 from services.classifier.models import (
@@ -23,14 +24,11 @@ from services.classifier.parameters import UnusableModelError
 from services.triton.client import TritonClient
 from services.triton.descriptions import ModelDescription
 from services.triton.metrics import ModelMetrics
+from services.triton.naming import no_such_model, task_by_name
 
 _log = structlog.get_logger(__name__)
 
 _Parsed = TypeVar("_Parsed")
-
-_STEP_SUFFIX: Final = "vote"
-"""What the names of ensembles' last steps end in, which no request can name: of what is not loaded, the name is all
-there is to tell them by."""
 
 LOOK_AGAIN_S: Final = 2.0
 """Least time between two looks at Triton for names that it did not know, so that wrong names cost it little."""
@@ -106,14 +104,18 @@ class ModelCatalogue:
         model = self._models.get(wanted)
         if model is None and wanted == self._default:
             return self._stand_in()
-        # Loading takes seconds, which those who ask for other models need not wait.
-        if model is None and await self._triton.load(wanted):
+        # A network that is of no use here would stay loaded. Loading takes seconds, which those who ask for other
+        # models need not wait.
+        usable = task_by_name(wanted) is ModelTask.CLASSIFICATION
+        if model is None and usable and await self._triton.load(wanted):
             async with self._lock:
                 await self._look()
             model = self._models.get(wanted)
         if model is None:
-            available = ", ".join(sorted({*self._models, self._default}))
-            raise NotFound(f"model: no classification model {wanted!r}; available: {available}")
+            loaded = {*self._models, self._default}
+            raise no_such_model(
+                wanted, ModelTask.CLASSIFICATION, loaded=loaded, loadable=await self._triton.loadable()
+            )
         return model
 
     def members(self, model: ClassificationModel) -> list[ClassificationModel]:
@@ -141,7 +143,7 @@ class ModelCatalogue:
 
     async def on_request(self) -> list[str]:
         """Names of those models that are not loaded, and will be when a request names them; of any task."""
-        return [name for name in await self._triton.loadable() if not name.endswith(_STEP_SUFFIX)]
+        return [name for name in await self._triton.loadable() if task_by_name(name) is not None]
 
     async def listed(self) -> list[ListedModel]:
         """All models by name, with their readiness asked for anew."""

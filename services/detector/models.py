@@ -12,13 +12,15 @@ import structlog
 from hemaserve.cells import Kind
 from hemaserve.errors import FailedPrecondition, NotFound
 from hemaserve.imaging import PREPROCESSING_VERSION
+from hemaserve.results import ModelTask
 from services.triton.client import TritonClient
 from services.triton.descriptions import ModelDescription
 from services.triton.metrics import ModelMetrics
+from services.triton.naming import no_such_model, task_by_name
 
 _log = structlog.get_logger(__name__)
 
-TASK: Final = "detection"
+TASK: Final = ModelTask.DETECTION
 INPUT: Final = "images"
 OUTPUT: Final = "predictions"
 
@@ -134,7 +136,9 @@ class ModelCatalog:
         try:
             description = await self._triton.model_config(name)
         except NotFound:
-            if not await self._triton.load(name):
+            # A network that is of no use here would stay loaded.
+            usable = name == self.default or task_by_name(name) is TASK
+            if not usable or not await self._triton.load(name):
                 raise await self._not_found(name) from None
             description = await self._triton.model_config(name)
         if description.parameters.get("task") != TASK:
@@ -171,5 +175,5 @@ class ModelCatalog:
         return model
 
     async def _not_found(self, name: str) -> NotFound:
-        known = ", ".join(model.name for model in await self.all()) or "none"
-        return NotFound(f"no detection model {name!r}; available: {known}", reason="MODEL_NOT_FOUND")
+        loaded = [model.name for model in await self.all()]
+        return no_such_model(name, TASK, loaded=loaded, loadable=await self._triton.loadable())

@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -66,22 +65,26 @@ class ModelDirectory:
             field: the request's field that named it.
 
         Raises:
-            NotFound: there is no such classifier.
+            NotFound: there is no such classifier; the message names those that there are.
             Unavailable: no classifier is the default, or the classifier cannot be reached.
         """
         async with self._refreshing:
             if time.monotonic() >= self._fresh_until_s or model not in self._shapes:
                 await self._refresh(timeout_s)
         if model and model not in self._shapes:
-            with suppress(NotFound):
+            try:
                 await self._classifier.wake(model, timeout_s=timeout_s)
-                await self._refresh(timeout_s)
-        if model in self._shapes:
-            return self._shapes[model]
-        if not model:
-            raise Unavailable("the classifier has no default model")
-        available = ", ".join(sorted(name for name in self._shapes if name))
-        raise NotFound(f"{field}: no classification model {model!r}; available: {available}")
+            except NotFound as error:
+                raise NotFound(f"{field}: {error.message}", reason=error.reason) from error
+            await self._refresh(timeout_s)
+        if model not in self._shapes:
+            what = (
+                f"classification model {model} is not loaded"
+                if model
+                else "the classifier has no default model"
+            )
+            raise Unavailable(what)
+        return self._shapes[model]
 
     async def default_name(self, *, timeout_s: float) -> str:
         """Name of the classifier that answers requests that name none; empty when it was never listed."""

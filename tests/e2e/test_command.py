@@ -1,6 +1,7 @@
 """The command against a whole stack: what was put in comes back."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -111,6 +112,21 @@ def test_cells_are_explained_beside_the_annotated_pictures(hemaserve, sample, tm
     assert ((pixels[..., 0] - pixels[..., 2] > 100) & (pixels[..., 1] < 150)).any()
 
 
+def test_a_network_that_is_not_loaded_yet_answers_and_explains_within_the_usual_deadline(
+    hemaserve, sample, tmp_path
+):
+    folder, _ = sample
+    listed = json.loads(hemaserve("models", "--json").stdout)
+    assert {"vgg19", "comparative_ensemble"} <= {model["name"] for model in listed if model["on_request"]}
+    asked = ("--model", "comparative_ensemble", "--explain", "--picture", "pictures", "--json", "result.json")
+    done = hemaserve("analyze", folder / "field-1.png", *asked)
+    assert done.returncode == ExitCode.OK, done.stderr
+    made = json.loads((tmp_path / "result.json").read_text())["provenance"]
+    assert made["classifier"]["name"] == "comparative_ensemble"
+    assert {member["name"] for member in made["members"]} == {"vgg19", "xception", "unet"}
+    assert (tmp_path / "pictures" / "field-1.explained.png").exists()
+
+
 def test_bad_files_are_told_of_and_cost_the_others_nothing(hemaserve, sample, tmp_path):
     folder, _ = sample
     (tmp_path / "text.png").write_text("this is no image")
@@ -127,11 +143,26 @@ def test_bad_files_are_told_of_and_cost_the_others_nothing(hemaserve, sample, tm
     assert "Traceback" not in done.stderr
 
 
-def test_an_unknown_model_is_a_wrong_argument(hemaserve, sample):
+@pytest.mark.parametrize(
+    ("flag", "name", "loaded", "when_asked"),
+    [
+        ("--model", "no-such-model", "ensemble", "inceptionv3"),
+        ("--detector-model", "inceptionv3", "yolov8n", "yolov5n"),
+    ],
+)
+def test_an_unknown_model_is_a_wrong_argument_and_those_there_are_are_named(
+    hemaserve, sample, flag, name, loaded, when_asked
+):
     folder, _ = sample
-    done = hemaserve("analyze", folder / "field-1.png", "--model", "no-such-model")
+    done = hemaserve("analyze", folder / "field-1.png", flag, name)
     assert done.returncode == ExitCode.USAGE, done.stderr
-    assert "no-such-model" in done.stderr
+    said = " ".join(done.stderr.split())
+    assert re.search(
+        rf"model '{name}'; available: [^;]*{loaded}[^;]*; loaded when asked for: .*{when_asked}", said
+    )
+    assert "The models are listed by: hemaserve models" in said
+    listed = json.loads(hemaserve("models", "--json").stdout)
+    assert "inceptionv3" in {model["name"] for model in listed if model["on_request"]}
 
 
 def test_every_classification_model_can_be_named(hemaserve, sample, ensemble_members):

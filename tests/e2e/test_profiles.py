@@ -81,12 +81,21 @@ def test_tiny_refuses_the_leukemia_screen_and_lists_only_its_own_networks(hemase
     assert {model["name"] for model in listed if model["ready"]} == {made.detector, made.classifier}
 
 
-@pytest.mark.parametrize("flag", ["--model", "--detector-model"])
-def test_who_asks_for_a_network_that_is_not_shipped_is_told_how_to_make_it(hemaserve, generated, flag):
-    done = hemaserve("analyze", generated / "00.png", flag, "yolov5x6")
-    assert done.returncode != ExitCode.OK
-    assert "python -m training run yolov5x6" in " ".join(done.stderr.split())
+def test_who_asks_for_a_network_that_is_not_shipped_is_told_how_to_make_it(hemaserve, generated):
+    done = hemaserve("analyze", generated / "00.png", "--detector-model", "yolov5x6")
+    assert done.returncode == ExitCode.USAGE, done.stderr
+    assert "python -m training run yolov5x6 (in a checkout" in " ".join(done.stderr.split())
     assert "yolov5x6" in hemaserve("models").stdout
+
+
+@pytest.mark.parametrize("model", ["yolov5x6", "yolov8n"])
+def test_a_detector_is_no_classifier_that_could_be_made_or_loaded(hemaserve, generated, model):
+    done = hemaserve("analyze", generated / "00.png", "--model", model)
+    assert done.returncode == ExitCode.USAGE, done.stderr
+    said = " ".join(done.stderr.split())
+    assert f"no classification model '{model}'; available: xception" in said
+    assert "python -m training" not in said
+    assert "--profile default" not in said
 
 
 def test_each_service_of_tiny_has_a_line_an_address_and_metrics_of_its_own(tiny):

@@ -11,6 +11,7 @@ from tritonclient.grpc import model_config_pb2
 from hemaserve.cells import CellType, Kind
 from hemaserve.doctor.models import committed
 from hemaserve.unshipped import UNSHIPPED
+from services.triton.naming import task_by_name
 from training.triton_config import RECEIPT, VARIANTS, batching
 
 REPOSITORY = Path(__file__).parents[3] / "model_repository"
@@ -121,8 +122,8 @@ def test_the_digests_that_clients_compare_with_are_those_of_the_repository():
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_the_name_of_a_network_tells_whether_it_is_a_step_of_an_ensemble(model: str):
+def test_the_name_of_a_network_tells_its_task(model: str):
     """Of a network that is not loaded, its name is all there is to tell by."""
-    is_step = parameters(read(REPOSITORY / model / "config.pbtxt")).get("task") == "vote"
+    task = parameters(read(REPOSITORY / model / "config.pbtxt"))["task"]
 
-    assert model.endswith("vote") == is_step
+    assert task_by_name(model) == (None if task == "vote" else task)

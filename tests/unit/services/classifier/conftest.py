@@ -156,6 +156,7 @@ class ArithmeticTriton:
     same_answers: dict[str, str] = field(default_factory=dict)
     late: set[str] = field(default_factory=set)
     asleep: dict[str, ModelDescription] = field(default_factory=dict)
+    loads: list[str] = field(default_factory=list)
     reachable: bool = True
     batches: list[tuple[str, int]] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
@@ -185,6 +186,7 @@ class ArithmeticTriton:
         return self.reachable and model in self.descriptions
 
     async def load(self, model: str) -> bool:
+        self.loads.append(model)
         if model not in self.asleep:
             return False
         self.descriptions[model] = self.asleep.pop(model)

@@ -23,8 +23,15 @@ async def test_triton_is_asked_once_however_many_ask(catalogue, triton):
 async def test_an_unknown_model_is_not_found_and_the_answer_lists_those_there_are(catalogue, triton):
     triton.descriptions["yolov8n"] = triton.describe("yolov8n", task="detection")
     for name in ("resnet", "yolov8n"):
-        with pytest.raises(NotFound, match=rf"'{name}'; available: ensemble, vit, xception$"):
+        with pytest.raises(NotFound, match=rf"'{name}'; available: ensemble, vit, xception$") as refused:
             await catalogue.get(name)
+        assert refused.value.reason == "MODEL_NOT_FOUND"
+
+
+async def test_an_unknown_model_is_told_which_would_be_loaded(catalogue, triton):
+    triton.asleep = {name: triton.describe(name) for name in ("resnet50", "unet", "yolov5n", "leukemia_cell")}
+    with pytest.raises(NotFound, match=r"vit, xception; loaded when asked for: resnet50, unet$"):
+        await catalogue.get("resnet")
 
 
 async def test_wrong_names_make_triton_be_asked_only_now_and_then(triton):
@@ -119,3 +126,11 @@ async def test_a_model_that_is_not_loaded_yet_is_loaded_when_it_is_named(triton,
     triton.asleep = {"swin": triton.describe("swin")}
     assert (await catalogue.get("swin")).name == "swin"
     assert "swin" in {listed.model.name for listed in await catalogue.listed()}
+
+
+@pytest.mark.parametrize("name", ["yolov5n", "yolov5x6", "comparative_vote", "leukemia_cell"])
+async def test_a_model_whose_name_says_another_task_is_not_loaded_to_find_out(triton, catalogue, name):
+    triton.asleep = {name: triton.describe(name, task="another")}
+    with pytest.raises(NotFound, match=rf"no classification model '{name}'; available: "):
+        await catalogue.get(name)
+    assert triton.loads == []

@@ -84,6 +84,7 @@ class FakeTriton:
         self.error = None
         self.hold = None
         self.asleep = {}
+        self.loads = []
         self.three_in_flight = asyncio.Event()
 
     async def model_config(self, name):
@@ -93,9 +94,13 @@ class FakeTriton:
         return self.described[name]
 
     async def load(self, name):
+        self.loads.append(name)
         if name in self.asleep:
             self.described[name] = self.asleep.pop(name)
         return name in self.described
+
+    async def loadable(self):
+        return sorted(self.asleep)
 
     async def models(self):
         return list(self.described)

@@ -49,8 +49,13 @@ async def test_an_empty_name_is_the_default_model(catalog):
 async def test_an_unknown_model_is_not_found_and_the_others_are_listed(make_triton, describe):
     triton = make_triton(describe("yolov8n"), describe("yolov5n"), describe("vit", task="classification"))
     catalog = ModelCatalog(triton, default="yolov8n", refresh_s=60)
-    with pytest.raises(NotFound, match="'cat'; available: yolov5n, yolov8n"):
+    triton.asleep = {name: describe(name) for name in ("yolov8s", "vote", "resnet50")}
+    with pytest.raises(NotFound) as refused:
         await catalog.get("cat")
+    assert refused.value.message == (
+        "no detection model 'cat'; available: yolov5n, yolov8n; loaded when asked for: yolov8s"
+    )
+    assert refused.value.reason == "MODEL_NOT_FOUND"
 
 
 async def test_a_model_for_another_task_is_not_a_detection_model(make_triton, describe):
@@ -86,3 +91,20 @@ async def test_a_model_that_is_not_loaded_yet_is_loaded_when_it_is_named(fake_tr
     fake_triton.asleep = {"yolov5n": describe("yolov5n")}
     assert (await catalog.get("yolov5n")).name == "yolov5n"
     assert fake_triton.asleep == {}
+
+
+@pytest.mark.parametrize("name", ["resnet50", "comparative_vote", "leukemia_cell"])
+async def test_a_model_whose_name_says_another_task_is_not_loaded_to_find_out(
+    fake_triton, catalog, describe, name
+):
+    fake_triton.asleep = {name: describe(name, task="classification")}
+    with pytest.raises(NotFound, match=rf"no detection model '{name}'; available: yolov8n$"):
+        await catalog.get(name)
+    assert fake_triton.loads == []
+
+
+async def test_the_default_model_is_loaded_whatever_its_name(make_triton, describe):
+    triton = make_triton(describe("yolov8n"))
+    triton.asleep = {"finder": describe("finder")}
+    catalog = ModelCatalog(triton, default="finder", refresh_s=60)
+    assert (await catalog.get("")).name == "finder"

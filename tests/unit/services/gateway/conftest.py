@@ -290,7 +290,9 @@ class FakeClassifier(Fake, classifier_pb2_grpc.ClassifierServiceServicer):
 
     def _wake(self, model: str) -> None:
         if model not in self.asleep:
-            raise NotFound("no such model")
+            available = ", ".join(self.models)
+            message = f"no classification model {model!r}; available: {available}"
+            raise NotFound(message, reason="MODEL_NOT_FOUND")
         self.asleep.remove(model)
         self.models.append(model)
 

@@ -238,9 +238,12 @@ async def test_a_crop_that_the_classifier_refuses_is_no_fault_of_the_callers(wor
 
 async def test_an_unknown_model_is_named_with_those_there_are(world):
     options = gateway_pb2.AnalyzeOptions(model="resnet")
-    code, message, _ = await refusal(world.stub.AnalyzeField(request(world.field("f", []), options=options)))
+    code, message, details = await refusal(
+        world.stub.AnalyzeField(request(world.field("f", []), options=options))
+    )
     assert code is grpc.StatusCode.NOT_FOUND
     assert message == "options.model: no classification model 'resnet'; available: vit, xception"
+    assert error_details_pb2.ErrorInfo(reason="MODEL_NOT_FOUND", domain="hemaserve") in details
 
 
 async def test_defects_behind_the_gateway_show_nothing_of_themselves(world):

@@ -17,7 +17,7 @@ class Lister:
         return self.listed
 
     async def wake(self, model: str, *, timeout_s: float) -> None:
-        raise NotFound("no such model")
+        raise NotFound(f"no classification model {model!r}; available: a, b", reason="MODEL_NOT_FOUND")
 
 
 def model(name: str, size: int = 96, *, is_default: bool = False) -> cells_pb2.Model:
@@ -61,7 +61,19 @@ async def test_a_model_that_was_known_stays_known_while_it_is_away():
 async def test_an_unknown_model_is_looked_up_once_more_before_it_is_refused():
     lister = Lister(model("vit", is_default=True))
     models = directory(lister, max_age_s=3600)
-    with pytest.raises(NotFound, match=r"options\.model: no classification model 'new'; available: vit"):
+    with pytest.raises(NotFound) as refused:
         await shape(models, "new")
+    # The classifier knows which there are.
+    assert refused.value.message == "options.model: no classification model 'new'; available: a, b"
+    assert refused.value.reason == "MODEL_NOT_FOUND"
     lister.listed.append(model("new", 32))
     assert await shape(models, "new") == CropShape(32, 0.25)
+
+
+async def test_a_model_that_is_lost_while_it_is_loaded_is_unavailable():
+    class Loser(Lister):
+        async def wake(self, model: str, *, timeout_s: float) -> None:
+            """It answers, and is gone when it is looked for."""
+
+    with pytest.raises(Unavailable, match="classification model new is not loaded"):
+        await shape(directory(Loser(model("vit", is_default=True))), "new")

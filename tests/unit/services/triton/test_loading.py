@@ -116,7 +116,7 @@ async def test_who_asks_for_a_network_that_is_not_shipped_is_told_why_and_how_to
         await repository.loader.load(network.name)
     assert refused.value.reason == "MODEL_NOT_SHIPPED"
     assert network.reason in refused.value.message
-    assert "python -m training run yolov5x6" in refused.value.message
+    assert "python -m training run yolov5x6 (in a checkout; see training/README.md)" in refused.value.message
 
 
 async def test_a_network_that_is_not_shipped_and_was_made_is_loaded_like_any():
