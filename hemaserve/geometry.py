@@ -64,12 +64,6 @@ def iou_matrix(a: FloatArray, b: FloatArray) -> FloatArray:
     return np.asarray(inter / np.maximum(union, _TINY), np.float32)
 
 
-def containment_matrix(a: FloatArray, b: FloatArray) -> FloatArray:
-    """Intersection over the smaller box's area of every pair: 1 where one box lies inside the other."""
-    smaller = np.minimum(_areas(a)[:, None], _areas(b)[None, :])
-    return np.asarray(_intersections(a, b) / np.maximum(smaller, _TINY), np.float32)
-
-
 def nms(
     boxes: FloatArray,
     scores: FloatArray,
@@ -92,16 +86,24 @@ def nms(
         Indices of the kept boxes, best first.
     """
     order = np.lexsort((*boxes.T, -scores))
-    kept: list[int] = []
-    while order.size:
-        best, rest = int(order[0]), order[1:]
+    ranked = boxes[order]
+    # Column by column: rows of four are what numpy is slowest at.
+    x0, y0, x1, y1 = np.ascontiguousarray(ranked.T)
+    areas = _areas(ranked)
+    left, kept = np.arange(len(order)), []
+    while left.size:
+        best, rest = left[0], left[1:]
         kept.append(best)
-        row = boxes[best : best + 1]
-        suppressed = iou_matrix(row, boxes[rest])[0] > iou_threshold
+        width = np.minimum(x1[rest], x1[best]) - np.maximum(x0[rest], x0[best])
+        height = np.minimum(y1[rest], y1[best]) - np.maximum(y0[rest], y0[best])
+        inter = np.maximum(width, 0) * np.maximum(height, 0)
+        union = areas[rest] + areas[best] - inter
+        suppressed = inter / np.maximum(union, _TINY) > iou_threshold
         if containment_threshold < 1.0:
-            suppressed |= containment_matrix(row, boxes[rest])[0] > containment_threshold
-        order = rest[~suppressed]
-    return np.array(kept, np.intp)
+            smaller = np.minimum(areas[rest], areas[best])
+            suppressed |= inter / np.maximum(smaller, _TINY) > containment_threshold
+        left = rest[~suppressed]
+    return np.asarray(order[kept], np.intp) if kept else np.empty(0, np.intp)
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,10 +47,10 @@ READING = """\
 - *Parameters* are those that training adjusted; an ensemble has its members'.
 - *Crops/s* are of batches through Triton on the CPU named below{presets}.
 """
-_SAW_IT = """- {names}: not measured on bccd, because a member learned from some of it and its twin that did not was not kept.
+_SAW_IT = """- {names}: not measured on bccd, because a member learned from it and its twin that did not is gone.
 """
 _PRESETS_APART = (
-    "; those of presets in a run of their own, by files of the same networks with weights at random, which take as long"
+    "; those of presets in a run of their own, by untrained files of the same networks, which take as long"
 )
 
 

@@ -22,6 +22,7 @@ from training.checkpoints import checkpoint_path, load_trained, stored
 from training.crops import CropSet
 from training.growth import grow
 from training.losses import TreeLoss
+from training.memory import keep_freed_blocks
 from training.predict import parent_accuracy, predict_logits
 from training.progress import track
 from training.recipes import Recipe
@@ -243,6 +244,7 @@ class Trainer:
 
 def train(recipe: Recipe, resume: bool = True) -> None:
     """Train one network on its task."""
+    keep_freed_blocks()
     if not resume:
         for joint in (True, False):
             checkpoint_path(recipe.name, joint=joint).unlink(missing_ok=True)

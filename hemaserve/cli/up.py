@@ -105,8 +105,8 @@ def up(  # noqa: PLR0917 - each is an option
     One that dies is started again. Only the gateway's address matters to clients; the others listen on free ports of
     the loopback. Without TLS the gateway listens on the loopback only as well, for whoever uses this machine.
 
-    A profile says what is loaded: `tiny` small networks and no others, for a laptop or an instrument, with all
-    that runs below 300 MB after work; `default` the ensemble and its detector, and others of the repository when they are
+    A profile says what is loaded: `tiny` small networks and no others, for a laptop or an instrument, with all that
+    runs below 300 MB after work; `default` the ensemble and its detector, and others of the repository when they are
     first asked for; `full` all of the repository, at the start.
 
     With `--replicas 2` there are two of each process, and the loss of any one is not noticed but by its load on the

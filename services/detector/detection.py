@@ -1,5 +1,6 @@
 """The whole way from an image file to detections and crops."""
 
+import functools
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -16,7 +17,7 @@ from services.detector.models import DetectionModel, ModelCatalog
 from services.detector.network import Network
 from services.detector.predictions import Candidates
 from services.detector.scale import CLOSE_ENOUGH, probes, side_from_all, side_from_red_cells
-from services.detector.tiling import TilingPolicy, fits_one_piece, merge, plan
+from services.detector.tiling import Piece, TilingPolicy, fits_one_piece, merge, plan
 from services.runtime.fields import Field, FieldGate
 from services.runtime.remote import Deadline
 from services.runtime.span_signals import LOOK
@@ -132,16 +133,21 @@ class Detector:
                 pieces = plan(field.width, field.height, side, self._tiling)
                 seen = await view.look([piece.tile for piece in pieces], thresholds)
             with stage("nms"):
-                found = await self._workers.run(
-                    merge, pieces, seen, field.width, field.height, nms_iou=model.nms_iou
-                )
+                found = await self._merged(pieces, seen, field, nms_iou=model.nms_iou)
                 detections = named(found, model.kinds)
             yield DetectedField(field, model, view.pieces, thresholds, detections)
             with stage("measure"):
+                # Here and not in a thread: it looks at as many pixels of a large field as of a small one.
                 self._metrics.field_done(
-                    await self._workers.run(field_quality, field.image),
-                    Counter(detection.kind for detection in detections),
+                    field_quality(field.image), Counter(detection.kind for detection in detections)
                 )
+
+    async def _merged(
+        self, pieces: Sequence[Piece], seen: Sequence[Candidates], field: Field, *, nms_iou: float
+    ) -> Candidates:
+        of_field = functools.partial(merge, pieces, seen, field.width, field.height, nms_iou=nms_iou)
+        # One piece has nothing to be merged with.
+        return of_field() if len(pieces) == 1 else await self._workers.run(of_field)
 
     async def _tile_side(self, view: "_View", um_per_px: float | None) -> int:
         """Side of the smallest tiles for this field in pixels."""

@@ -56,11 +56,8 @@ def _focus(channel: NDArray[np.uint8]) -> float:
     """Over windows spread evenly over the field, of full resolution: a smaller image would look sharp again."""
     height, width = channel.shape
     side_y, side_x = min(_WINDOW_PX, height), min(_WINDOW_PX, width)
-    windows = [
-        channel[y : y + side_y, x : x + side_x]
-        for y in _starts(height, side_y)
-        for x in _starts(width, side_x)
-    ]
+    rows, columns = _starts(height, side_y), _starts(width, side_x)
+    windows = [channel[y : y + side_y, x : x + side_x] for y in rows for x in columns]
     pixels = np.stack(windows).astype(np.int16)
     inner = pixels[:, 1:-1, 1:-1]
     around = pixels[:, :-2, 1:-1] + pixels[:, 2:, 1:-1] + pixels[:, 1:-1, :-2] + pixels[:, 1:-1, 2:]
@@ -69,7 +66,8 @@ def _focus(channel: NDArray[np.uint8]) -> float:
 
 
 def _starts(length: int, side: int) -> list[int]:
-    return sorted({round(at) for at in np.linspace(0, length - side, _WINDOWS)})
+    step = (length - side) / (_WINDOWS - 1)
+    return sorted({round(step * window) for window in range(_WINDOWS)})
 
 
 def _triple(values: NDArray[np.float64]) -> tuple[float, float, float]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc.aio
 
+from hemaserve.crops import CropEncoding
 from hemaserve.errors import FailedPrecondition
 from hemaserve.v1 import gateway_pb2, gateway_pb2_grpc
 from services.gateway import requests, results
@@ -245,6 +246,8 @@ class SmearServicer(gateway_pb2_grpc.SmearServiceServicer):
     async def _field_result(
         self, done: DoneField, smear_id: str, options: AnalyzeOptions
     ) -> gateway_pb2.FieldResult:
+        if options.crop_encoding in (CropEncoding.NONE, CropEncoding.RAW_RGB8):
+            return results.field_result(done, smear_id, options)
         # Off the event loop, because it encodes the crops that were asked for.
         return await asyncio.get_running_loop().run_in_executor(
             self._threads, results.field_result, done, smear_id, options

@@ -11,7 +11,7 @@ from services.runtime.admission import Admission
 from services.runtime.decoders import Decoders
 from services.runtime.remote import Deadline
 from services.runtime.stages import stage
-from services.runtime.workers import Workers
+from services.runtime.workers import SMALL_BYTES, Workers
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,8 @@ async def read_field(data: bytes, limits: ImageLimits, decoders: Decoders, worke
     """Decodes an image file; `hemaserve.imaging.decode` says which and what is refused."""
     image = await decoders.decode(data, limits=limits, field="image")
     # Not by the decoder: a file that breaks into it shall not choose its own digest.
-    return Field(image, await workers.run(_digest, data))
+    digest = _digest(data) if len(data) <= SMALL_BYTES else await workers.run(_digest, data)
+    return Field(image, digest)
 
 
 def _digest(data: bytes) -> str:

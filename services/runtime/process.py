@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from pydantic_settings import CliApp
 
 from services.runtime import logs
-from services.runtime.memory import FAST_BYTES, return_large_blocks
+from services.runtime.memory import FAST_BYTES, FAST_KEPT_BYTES, return_large_blocks
 from services.runtime.server import Application, running
 from services.runtime.settings import ServiceSettings
 
@@ -54,7 +54,7 @@ def read_settings(kind: type[_S]) -> _S:
 def run(service: Service) -> None:
     """Serve until SIGTERM or SIGINT, then drain. The whole life of a service's process."""
     logs.configure(service.name, level=service.settings.log_level, style=service.settings.log_format)
-    return_large_blocks(FAST_BYTES)
+    return_large_blocks(FAST_BYTES, FAST_KEPT_BYTES)
     try:
         asyncio.run(until_told_to_stop(serve_all([service])))
     except OSError as error:  # a port that is taken, a file that cannot be used
