@@ -30,13 +30,9 @@ class UnshippedNetwork:
         )
 
 
-_NO_TIME: Final = "its training did not end in the time that there was on a GPU, and takes hours on a CPU"
-
 UNSHIPPED: Final = {
     network.name: network
     for network in (
-        UnshippedNetwork("efficientnet_b2", "EfficientNet-B2, 128 px", _NO_TIME),
-        UnshippedNetwork("efficientnet_b3", "EfficientNet-B3, 128 px", _NO_TIME),
         UnshippedNetwork(
             "yolov5x6",
             "YOLOv5x6",

@@ -106,7 +106,8 @@ CAVEATS = """\
   not measured there. No cell of `leukemia` has a label of its own.
 - **mooney is not independent evidence.** Its images are some thirty augmentations of each of about 400 photographs,
   from the same fields as `bccd`. Split at random, augmentations of one photograph are on both sides, and the figure
-  says little about photographs that were never seen; split by original image, it says more.
+  says little about photographs that were never seen; split by original image, it says more. The limits take
+  augmentations of one photograph as independent, and are far too narrow.
 - **The left-out laboratory is not quite a stranger.** Nothing was trained on `bccd` there, but how crops are
   standardised and augmented, and how a site profile is estimated, was chosen by figures on its cells, both sides.
   A laboratory that nobody has looked at may fare worse.

@@ -36,15 +36,17 @@ def _small(name: str, epochs: int, side_px: int = CROP_PX, **others: Any) -> Rec
 
 
 def _grown(name: str) -> Recipe:
-    """Of a network that begins as EfficientNet-B0, and has most of the way behind it."""
+    """Of a network that begins as EfficientNet-B0, and has most of the way behind it.
+
+    Gently, on crops of its own size: after two epochs at 1e-3 on crops of 96 px, B2 had 91% of the held-out crops right
+    at 128 px, where B0 has 97%.
+    """
     return _recipe(
         name,
-        3,
+        2,
         _WIDE_PX,
-        small_px=96,
-        small_share=0.67,
         batch=64,
-        learning_rate=1e-3,
+        learning_rate=4e-4,
         ema=0.99,
         storage="int8",
         grown_from="efficientnet_b0",
