@@ -9,9 +9,13 @@ smaller one's accuracy instead of from nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 import torch
 from torch import Tensor, nn
+
+#: What a block of EfficientNet ends in, by its name in timm: the first of these that it has.
+_LAST_NORMS: Final = ("bn3", "bn2")
 
 
 @torch.no_grad()
@@ -38,15 +42,7 @@ def grow(network: nn.Module, smaller: Mapping[str, Tensor]) -> None:
             new[: len(old)] = 0
         new[tuple(map(slice, old.shape))] = old
     for name, module in network.named_modules():
-        if any(hasattr(module, norm) for norm in _LAST_NORMS) and not _is_in(smaller, name):
-            last = next(getattr(module, norm) for norm in _LAST_NORMS if hasattr(module, norm))
+        last = next((getattr(module, norm) for norm in _LAST_NORMS if hasattr(module, norm)), None)
+        if last is not None and not any(known.startswith(f"{name}.") for known in smaller):
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
-
-
-#: What a block of EfficientNet ends in, by its name in timm.
-_LAST_NORMS = ("bn3", "bn2")
-
-
-def _is_in(state: Mapping[str, Tensor], module: str) -> bool:
-    return any(name.startswith(f"{module}.") for name in state)

@@ -32,7 +32,6 @@ from hemaserve.imaging import RgbImage
 from services.runtime import decoder_process, signals
 from services.runtime.decoder_process import LENGTH, MESSAGE_BYTES, OUTCOME, PPM_HEADER, READY, TRIP
 from services.runtime.instruments import Counter
-from services.runtime.workers import SMALL_BYTES
 
 _log = structlog.get_logger(__name__)
 
@@ -136,10 +135,7 @@ class Decoders:
             await self._idle.pop().end()
 
     async def _trip(self, files: Sequence[ImageFile], limits: ImageLimits) -> list[Outcome]:
-        if sum(len(file.data) for file in files) <= SMALL_BYTES:
-            refused, packed = _packed(files, limits)
-        else:
-            refused, packed = await asyncio.to_thread(_packed, files, limits)
+        refused, packed = await asyncio.to_thread(_packed, files, limits)
         if packed is None:
             return [refused[index] for index in range(len(files))]
         with contextlib.closing(packed):

@@ -73,6 +73,17 @@ def _interrupt_after(monkeypatch, epochs: int) -> None:
     monkeypatch.setattr(Trainer, "_save", save_and_stop)
 
 
+def test_a_run_counts_as_trained_when_its_last_epoch_is_done(monkeypatch):
+    assert not checkpoints.is_trained("tiny")
+    with monkeypatch.context() as patched:
+        _interrupt_after(patched, _RECIPE.epochs + 1)
+        with pytest.raises(KeyboardInterrupt):
+            train(_RECIPE)
+    assert not checkpoints.is_trained("tiny")
+    train(_RECIPE)
+    assert checkpoints.is_trained("tiny")
+
+
 @pytest.mark.parametrize("epochs", [1, 2, 3, 4])
 def test_an_interrupted_run_goes_on_to_the_same_weights_as_an_uninterrupted_one(monkeypatch, epochs):
     train(_RECIPE)
