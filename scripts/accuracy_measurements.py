@@ -192,6 +192,8 @@ def read_results(folder: Path, label: str | None = None) -> Results:
     speed = load_document(folder / "speed.json") or {}
     for source in speed.get("networks", {}).values():
         _check_digests("speed", source["sources"], models)
+    # Presets are not kept; with weights at random they take as long.
+    speed = speed or load_document(folder / "speed-untrained.json") or {}
     return Results(tuple(models), found, tuple(m for m in measured if m.name in found), speed)
 
 

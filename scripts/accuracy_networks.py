@@ -49,7 +49,9 @@ READING = """\
 """
 _SAW_IT = """- {names}: not measured on bccd, because a member learned from it and its twin that did not is gone.
 """
-_PRESETS_APART = "; those of presets in a run of their own, so that small differences mean nothing"
+_PRESETS_APART = (
+    "; those of presets in a run of their own, by untrained files of the same networks, which take as long"
+)
 
 
 @dataclass(frozen=True)

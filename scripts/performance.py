@@ -53,6 +53,7 @@ def _of_what(document: Document) -> str:
 
 def _fields(found: Mapping[str, Any]) -> str:
     gateway, ceiling, arithmetic = found["gateway"], found["ceiling"], found["arithmetic"]
+    triton = found["triton"]
     squares, crops = ceiling["batches"]
     lanes = f"{ceiling['lanes']} at a time with {ceiling['threads']} threads"
     precision = "bf16" if "bf16" in arithmetic["fields_per_second"] else "f32"
@@ -63,6 +64,11 @@ def _fields(found: Mapping[str, Any]) -> str:
             f"The networks in a process: {lanes}, {squares} pieces and {crops} crops a batch",
             _spread(ceiling["fields_per_second"]),
             _spread(found["ratio"]),
+        ],
+        [
+            f"Triton asked for the same directly, without any service, {triton['at_once']} fields at a time",
+            _spread(triton["fields_per_second"]),
+            _spread(triton["ratio"]),
         ],
         [
             "From file to answer in a process for each core, field by field",
@@ -260,11 +266,24 @@ def _curves(document: Document) -> str:
         ]
         for each in document["by_callers"]
     ]
+    models = [
+        [
+            str(each["models"]),
+            f"{each['fields_per_second']:.1f}",
+            f"{each['alone_p50_ms']:.0f}",
+            f"{each['memory_mb']:.0f}",
+        ]
+        for each in document["by_models"]
+    ]
     return (
-        "## With load, callers, cells and sizes\n\n"
+        "## With load, callers, cells, sizes and networks loaded\n\n"
         + table(["Callers", "Fields a second", "Median, ms", "99%, ms", "Not answered"], callers)
         + "\nStage by stage, each called directly with the same fields, one call at a time:\n\n"
         + table(["Stage", "Median, ms"], stages)
+        + f"\nWith further networks loaded, which nobody asks for; {document['at_once']} callers, and one:\n\n"
+        + table(
+            ["Further networks", "Fields a second", "One caller's median, ms", "Memory of all, MB"], models
+        )
     )
 
 

@@ -10,6 +10,7 @@ from measured_page import Documents
 from hemaserve.evaluation.pictures import BLUE, ORANGE
 
 GREY: Final = "#8a8a8a"
+_COSTS: Final = ("ms, one caller", "fields a second")
 _LEAST_MS: Final = 0.3
 """A process that takes less of a field is not told apart."""
 
@@ -87,6 +88,19 @@ def charts(documents: Documents) -> list[Chart]:
                 (6.4, 4.2),
                 panels=2,
             ),
+            Chart(
+                "models.svg",
+                "Time for a field and memory with networks loaded that nobody asks for",
+                {
+                    "points": [
+                        _of(each, "models", "alone_p50_ms", "fields_per_second", "memory_mb")
+                        for each in curves["by_models"]
+                    ]
+                },
+                _draw_models,
+                (6.4, 6.0),
+                panels=3,
+            ),
         ]
     return drawn
 
@@ -97,6 +111,7 @@ def _ceilings(fields: Mapping[str, Any]) -> list[list[Any]]:
     rows = {
         "gateway": fields["gateway"]["fields_per_second"],
         "pipeline in processes": fields["pipeline"]["fields_per_second"],
+        "Triton asked directly": fields["triton"]["fields_per_second"],
         "networks alone": fields["ceiling"]["fields_per_second"],
         f"arithmetic, {precision}": arithmetic[precision],
     }
@@ -177,23 +192,27 @@ def _draw_stages(axes: Any, series: Mapping[str, Any]) -> None:
 
 
 def _draw_cells(axes: Any, series: Mapping[str, Any]) -> None:
-    _draw_pair(axes, series["points"], "white cells in a field of 640 x 480 px")
+    _draw_costs(axes, series["points"], "white cells in a field of 640 x 480 px")
 
 
 def _draw_sizes(axes: Any, series: Mapping[str, Any]) -> None:
-    _draw_pair(axes, series["points"], "megapixels of the same view, with 2 white cells")
+    _draw_costs(axes, series["points"], "megapixels of the same view, with 2 white cells")
 
 
-def _draw_pair(axes: Any, points: Iterable[Sequence[float]], label: str) -> None:
-    above, below = axes
-    places, alone, rates = zip(*points, strict=True)
-    above.plot(places, alone, "o-", color=BLUE, ms=3)
-    above.set_ylabel("ms, one caller")
-    above.set_ylim(bottom=0)
-    below.plot(places, rates, "o-", color=BLUE, ms=3)
-    below.set_ylabel("fields a second")
-    below.set_ylim(bottom=0)
-    below.set_xlabel(label)
+def _draw_models(axes: Any, series: Mapping[str, Any]) -> None:
+    _draw_costs(axes, series["points"], "further networks loaded", (*_COSTS, "MB, all processes"))
+
+
+def _draw_costs(
+    panels: Any, points: Iterable[Sequence[float]], label: str, costs: Sequence[str] = _COSTS
+) -> None:
+    """One panel for each cost; a point is where it stands and then its costs."""
+    places, *measured = zip(*points, strict=True)
+    for axes, cost, values in zip(panels, costs, measured, strict=True):
+        axes.plot(places, values, "o-", color=BLUE, ms=3)
+        axes.set_ylabel(cost)
+        axes.set_ylim(bottom=0)
+    panels[-1].set_xlabel(label)
 
 
 def _plain(axis: Any) -> None:

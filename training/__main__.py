@@ -126,6 +126,15 @@ def train(name: Name, resume: Resume = True, epochs: Epochs = None) -> None:
 
 
 @app.command()
+def restore(name: Name) -> None:
+    """Make a checkpoint from the exported file of a network, to train it further where it was not trained."""
+    from training import recipes
+    from training import restore as restoring
+
+    typer.echo(restoring.restore(recipes.RECIPES[name]))
+
+
+@app.command()
 def boxes(
     split: Annotated[list[Split] | None, typer.Argument(help="Splits to look at; default: all.")] = None,
     force: Annotated[bool, typer.Option(help="Look again where boxes are cached.")] = False,

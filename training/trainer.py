@@ -66,6 +66,7 @@ class Trainer:
         self.unsaved = False
         self.epoch = 0
         self.step = 0
+        self.epochs_run = 0
         self.seconds = 0.0
         self.history: list[dict[str, float]] = []
 
@@ -87,6 +88,25 @@ class Trainer:
         self._fit(lesson, train, weights, self.recipe.epochs + self.recipe.joint_epochs)
         self._save_rest(len(train))
 
+    def views(self, train: CropSet, side: int, batches: int) -> Iterator[Tensor]:
+        """Some batches of crops as an epoch shows them: pixels of 0..255, float [batch, 3, side, side]."""
+        weights = _weights(train, self.recipe)
+        for rows in self._batches(weights, batches, "views"):
+            yield self.augment(torch.from_numpy(train.crops[rows.cpu().numpy()]).to(self.device), side)
+
+    def take_over(self, run: TrainingRun, epoch: int, crops: int) -> None:
+        """Save a network that was trained before, so that `fit` goes on after `epoch` epochs of the schedule.
+
+        Args:
+            run: how the weights in `network` came about.
+            epoch: how far into the schedule.
+            crops: training examples per epoch.
+        """
+        self.average.load_state_dict(self.network.state_dict())
+        self.epoch, self.epochs_run, self.seconds = epoch, run.epochs, run.seconds
+        self.step = epoch * max(crops // self.recipe.batch, 1)
+        self._save(crops)
+
     def _fit(self, lesson: Lesson, train: CropSet, weights: NDArray[np.float64], last_epoch: int) -> None:
         steps = self._steps(lesson)
         crops = torch.from_numpy(train.crops).to(self.device)
@@ -104,6 +124,7 @@ class Trainer:
             ]
             loss = float(torch.stack(losses).mean())
             self.epoch += 1
+            self.epochs_run += 1
             self.unsaved = True
             self.seconds += time.monotonic() - started
             logits = predict_logits(self.average, lesson.held_out.crops)
@@ -201,7 +222,7 @@ class Trainer:
         self.unsaved = False
         self.saved_at = time.monotonic()
         run = TrainingRun(
-            epochs=len(self.history),
+            epochs=self.epochs_run,
             seconds=round(self.seconds, 1),
             crops=crops,
             threads=settings().threads,
@@ -238,6 +259,7 @@ class Trainer:
         self.generator.set_state(checkpoint["generator"].cpu())
         torch.set_rng_state(checkpoint.get("dropout_generator", torch.get_rng_state()).cpu())
         self.epoch, self.step, self.seconds = checkpoint["epoch"], checkpoint["step"], checkpoint["seconds"]
+        self.epochs_run = checkpoint["run"]["epochs"]
         self.history = checkpoint["history"]
         log.info("%s: going on after epoch %d", self.recipe.name, self.epoch)
 

@@ -5,8 +5,8 @@ the same ONNX files in the same precision on the same cores:
 
 * fields a second through the gateway (closed loop, callers enough to saturate it) against the networks alone in a
   process, in the best batches and the best arrangement that was found; beside them the pipeline from file to answer in
-  a process for each core, and what the machine could do were it all large matrices (their operations, counted in the
-  ONNX files, over the rate of OpenVINO's products);
+  a process for each core, Triton asked for the same squares and crops without any service, and what the machine could
+  do were it all large matrices (their operations, counted in the ONNX files, over the rate of OpenVINO's products);
 * crops a second through `Classify` against Triton driven directly by perf_analyzer and by a client of ours;
 * one caller's `AnalyzeField` against the sum of its networks' times;
 * p99 against p50 at 70% of the peak, calls at random moments, latency counted from when each was due;
@@ -34,9 +34,9 @@ from benchmarks.claims import claim
 from benchmarks.classifiers import embedded_options
 from benchmarks.machine import commit, facts
 from benchmarks.rounds import interleaved, ratio, spread
-from benchmarks.speed import arithmetic, crop_load, networks, perf_analyzer
+from benchmarks.speed import arithmetic, crop_load, field_load, networks, perf_analyzer
 from benchmarks.speed.crop_load import Asked
-from benchmarks.speed.networks import ENSEMBLE, arrangements
+from benchmarks.speed.networks import DETECTOR, ENSEMBLE, arrangements
 from benchmarks.speed.session import Session, outputs, session, write
 
 CORES: Final = psutil.cpu_count() or 1
@@ -100,12 +100,24 @@ def _fields(ours: Session, length: Length, _: Mapping[str, Any]) -> dict[str, An
             held.enter_context(Apart(networks.whole_pipeline, ours.repository, ours.images.files))
             for _ in range(CORES)
         ]
+        directly = held.enter_context(
+            Apart(
+                field_load.triton,
+                ours.address("triton"),
+                outputs(ours.repository, DETECTOR),
+                outputs(ours.repository, ENSEMBLE),
+                ours.work,
+            )
+        )
+        asked = {many: directly.do(many, 4 * length.search_s)[0] for many in AT_ONCE}
+        best_asked = max(asked, key=asked.__getitem__)
         products = held.enter_context(Apart(arithmetic.products, CORES))
         networks.side_by_side(lanes, length.search_s)
         rounds: dict[str, list[Any]] = interleaved(
             {
                 "ceiling": lambda: best.fields_per_second(length.seconds),
                 "gateway": lambda: ours.watched(load, closed_loop, length.seconds, best_at_once),
+                "triton": lambda: directly.do(best_asked, length.seconds)[0],
                 "pipeline": lambda: sum(networks.side_by_side(lanes, length.seconds)),
                 "arithmetic": lambda: products.do(length.seconds / 4)[0],
             },
@@ -139,6 +151,12 @@ def _fields(ours: Session, length: Length, _: Mapping[str, Any]) -> dict[str, An
             "others": [each.facts() for each in ceilings if each is not best],
         },
         "ratio": ratio(served, rounds["ceiling"]),
+        "triton": {
+            "at_once": best_asked,
+            "tried": asked,
+            "fields_per_second": spread(rounds["triton"]),
+            "ratio": ratio(served, rounds["triton"]),
+        },
         "pipeline": {
             "fields_per_second": spread(rounds["pipeline"]),
             "ratio": ratio(served, rounds["pipeline"]),
@@ -163,7 +181,7 @@ def _fields(ours: Session, length: Length, _: Mapping[str, Any]) -> dict[str, An
 
 def _arithmetic(ours: Session, rounds: Sequence[Mapping[str, float]]) -> dict[str, Any]:
     """Operations of a field, and fields a second were they all done as fast as large matrices are multiplied."""
-    names = (networks.DETECTOR, *networks.members(ours.repository))
+    names = (DETECTOR, *networks.members(ours.repository))
     gflop = {name: arithmetic.gflop(networks.onnx_file(ours.repository, name)) for name in names}
     squares = statistics.mean(sum(map(len, field.squares)) for field in ours.work)
     crops = statistics.mean(len(field.crops) for field in ours.work)

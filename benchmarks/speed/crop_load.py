@@ -6,7 +6,7 @@ that as little as can be of the machine goes into asking.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -44,19 +44,27 @@ async def _triton(
     address: str, model: str, outputs: tuple[str, ...], batch: Array, asked: Asked, seconds: float
 ) -> float:
     import grpc.aio  # noqa: PLC0415 - in the load's process only
-    from tritonclient.grpc import service_pb2, service_pb2_grpc  # noqa: PLC0415
+    from tritonclient.grpc import service_pb2_grpc  # noqa: PLC0415
 
-    request = service_pb2.ModelInferRequest(model_name=model, raw_input_contents=[batch.tobytes()])
-    request.inputs.add(name="crops", datatype="UINT8", shape=batch.shape)
-    for name in outputs:
-        request.outputs.add(name=name)
+    request = infer_request(model, outputs, "crops", batch)
     async with grpc.aio.insecure_channel(address, options=OPTIONS) as channel:
         stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
 
         async def ask() -> None:
             await stub.ModelInfer(request, timeout=TIMEOUT_S)
 
-        return await _rate(ask, asked, seconds)
+        return await rate(ask, asked, seconds)
+
+
+def infer_request(model: str, outputs: Sequence[str], name: str, rows: Array) -> Any:
+    """What Triton is sent to run a model on rows of pixels, uint8 [N, S, S, 3], as its input `name`."""
+    from tritonclient.grpc import service_pb2  # noqa: PLC0415
+
+    request = service_pb2.ModelInferRequest(model_name=model, raw_input_contents=[rows.tobytes()])
+    request.inputs.add(name=name, datatype="UINT8", shape=rows.shape)
+    for output in outputs:
+        request.outputs.add(name=output)
+    return request
 
 
 def classify(address: str, model: str, crops: Array) -> Callable[..., Any]:
@@ -114,7 +122,8 @@ async def _classify(address: str, model: str, batch: Array, asked: Asked, second
     return counted.per_second * len(batch)
 
 
-async def _rate(ask: Callable[[], Any], asked: Asked, seconds: float) -> float:
+async def rate(ask: Callable[[], Any], asked: Asked, seconds: float) -> float:
+    """How many a second are answered where each call of `ask` sends one batch and waits for its answer."""
     counted = _Counted(seconds)
 
     async def one_after_another() -> None:

@@ -6,7 +6,8 @@ Starts a stack of the default profile, and calls its gateway:
 * in a closed loop, with more and more callers;
 * with one caller, stage by stage: the gateway, the detector and the classifier each called directly with the same
   field, and Triton with what they send it, so that differences tell what each adds;
-* with generated fields of more and more white cells, and the same view at more and more pixels.
+* with generated fields of more and more white cells, and the same view at more and more pixels;
+* with more and more further networks loaded, which nobody asks for: what they take of those who ask for others.
 
 The curves are of one session, one after the other, not in turns: they show shapes; ratios are in `bars`.
 """
@@ -23,10 +24,12 @@ from typing import Any, Final
 from benchmarks import images
 from benchmarks.apart import Apart
 from benchmarks.call_load import Plan, closed_loop, loading, routine_at_random
+from benchmarks.footprint import ALL, MB, processes
 from benchmarks.images import Images
 from benchmarks.machine import commit, facts
 from benchmarks.peers.callers import GATEWAY, OK, Target
 from benchmarks.speed.bars import percentiles
+from benchmarks.speed.networks import with_a_file
 from benchmarks.speed.session import DEADLINE_S, Session, session, write
 
 SHARES: Final = (0.2, 0.4, 0.6, 0.7, 0.8, 0.9, 1.0)
@@ -37,6 +40,7 @@ RED_CELL_SHARE: Final = 74 / 640
 """A red cell's diameter as a share of a field's width: a camera with more pixels has more of them for each cell."""
 
 AT_ONCE: Final = 6
+LOAD_TIMEOUT_S: Final = 240.0
 
 
 def measure(repository: Path, *, fields: int, seconds: float) -> dict[str, Any]:
@@ -61,12 +65,15 @@ def measure(repository: Path, *, fields: int, seconds: float) -> dict[str, Any]:
         stages = asyncio.run(_stages(ours, seconds / 2))
         return {
             **ours.facts(),
+            "at_once": AT_ONCE,
             "peak": peak,
             "by_callers": callers,
             "by_load": shares,
             "stages_ms": stages,
             "by_cells": list(_by_cells(ours, seconds)),
             "by_size": list(_by_size(ours, seconds)),
+            # Last, because what it loads stays loaded.
+            "by_models": list(_by_models(ours, seconds)),
         }
 
 
@@ -84,6 +91,24 @@ def _by_size(ours: Session, seconds: float) -> Iterator[dict[str, Any]]:
             4, width=width, height=height, white_cells=2, red_cell_px=width * RED_CELL_SHARE
         )
         yield {"width_px": width, "height_px": height, **_one_and_many(ours, found, seconds)}
+
+
+def _by_models(ours: Session, seconds: float) -> Iterator[dict[str, Any]]:
+    from tritonclient.grpc import InferenceServerClient  # noqa: PLC0415 - not before the stack was started
+
+    with InferenceServerClient(ours.address("triton")) as triton:
+        idle = [name for name in with_a_file(ours.repository) if not triton.is_model_ready(name)]
+        loaded = 0
+        for many in (0, len(idle) // 2, len(idle)):
+            _say(f"{many} further networks ...")
+            for name in idle[loaded:many]:
+                triton.load_model(name, client_timeout=LOAD_TIMEOUT_S)
+            loaded = many
+            yield {
+                "models": many,
+                **_one_and_many(ours, ours.images, seconds),
+                "memory_mb": round(processes(dict(ours.state))[ALL]["pss"] / MB),
+            }
 
 
 def _one_and_many(ours: Session, found: Images, seconds: float) -> dict[str, Any]:
@@ -199,7 +224,7 @@ def _say(words: str) -> None:
 
 
 def _lines(found: Mapping[str, Any]) -> Iterator[str]:
-    for name in ("by_callers", "by_load", "by_cells", "by_size"):
+    for name in ("by_callers", "by_load", "by_cells", "by_size", "by_models"):
         yield name.replace("_", " ")
         for point in found[name]:
             yield "  " + ", ".join(f"{key} {value:g}" for key, value in point.items())
@@ -210,7 +235,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="two minutes and a half instead of seven")
+    parser.add_argument("--quick", action="store_true", help="three minutes instead of eight")
     parser.add_argument("--repository", type=Path, default=Path("model_repository"), help="Triton's models")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     asked = parser.parse_args(arguments)

@@ -91,6 +91,11 @@ def members(repository: Path) -> list[str]:
     return list(embedded_config(repository / ENSEMBLE).parameters["members"].string_value.split(","))
 
 
+def with_a_file(repository: Path) -> list[str]:
+    """Names of all networks but ensembles, which have no file of their own."""
+    return sorted({path.parent.parent.name for path in repository.glob("*/*/model.onnx")})
+
+
 def onnx_file(repository: Path, name: str) -> Path:
     """Of the newest version."""
     return max(repository.glob(f"{name}/*/model.onnx"), key=lambda path: int(path.parent.name))

@@ -20,6 +20,7 @@ from benchmarks.apart import Apart
 from benchmarks.footprint import stack
 from benchmarks.machine import commit, facts
 from benchmarks.rounds import spread
+from benchmarks.speed.networks import with_a_file
 from benchmarks.speed.session import write
 
 LOAD_TIMEOUT_S: Final = 240.0
@@ -43,7 +44,7 @@ def measure(repository: Path, *, starts: int) -> dict[str, Any]:
                 if number == starts - 1:
                     parts = {name: service["ready_s"] for name, service in state["services"].items()}
                     address, keeper = (state["services"]["triton"][key] for key in ("address", "pid"))
-                    loading = _loading(address, keeper, _networks(repository))
+                    loading = _loading(address, keeper, with_a_file(repository))
     return {
         "image": field.facts(),
         "stack_ready_s": spread(ready),
@@ -64,11 +65,6 @@ def asking(image: bytes) -> Callable[[str], float]:
         return time.monotonic() - began
 
     return act
-
-
-def _networks(repository: Path) -> list[str]:
-    """Those with a file of their own."""
-    return sorted({path.parent.parent.name for path in repository.glob("*/*/model.onnx")})
 
 
 def _loading(address: str, keeper: int, names: Sequence[str]) -> dict[str, dict[str, float]]:

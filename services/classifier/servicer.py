@@ -66,9 +66,9 @@ class ClassifierServicer(classifier_pb2_grpc.ClassifierServiceServicer):
                     timeout_s=timeout_s,
                 )
                 with stage("assemble"):
-                    response = translate.response_to_proto(asked.cells, classified)
+                    translate.fill_in(asked.response, classified)
             self._metrics.answered(time.perf_counter() - began)
-            return response
+            return asked.response
 
         enter_behind_door(context)
         requests = unless_idle(request_iterator, self._settings.stream_idle_s)

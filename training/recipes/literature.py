@@ -59,10 +59,10 @@ LITERATURE: Final = (
     # The first phases of these two were cut short on a GPU; the average follows the second more closely, as there is
     # little of it.
     _recipe("inceptionv3", 11, storage="int8", joint_epochs=2, joint_rate=0.15, ema=0.99),
-    _recipe("efficientnet_b0", 11, _WIDE_PX, storage="int8", joint_epochs=9, joint_rate=0.3, ema=0.99),
+    _recipe("efficientnet_b0", 11, _WIDE_PX, storage="int8", joint_epochs=18, joint_rate=0.3, ema=0.99),
     _grown("efficientnet_b2"),
     _grown("efficientnet_b3"),
-    _small("unet", 8, joint_epochs=20, joint_rate=0.6),
+    _small("unet", 8, joint_epochs=36, joint_rate=0.6),
     _small("squeezenet", 18),
     # As in its paper; its dense layer has a weight for every place, so that no other size fits.
     _small("hybrid_dense", 9, 64, joint_epochs=24, joint_rate=0.5),

@@ -51,7 +51,9 @@ def test_every_bar_stands_on_the_page_with_what_was_measured(page, measured):
         ("peers", ("peers", "litserve", "saturation", "ratio", "median")),
         ("peers", ("peers", "flask", "mixed", "ours", "stat", "p99_ms")),
         ("start", ("first_answer_s", "median")),
+        ("bars", ("fields", "triton", "fields_per_second", "median")),
         ("curves", ("by_callers", 0, "fields_per_second")),
+        ("curves", ("by_models", 0, "memory_mb")),
     ],
 )
 def test_another_figure_makes_the_page_stale(page, measured, written, tmp_path, name, path):

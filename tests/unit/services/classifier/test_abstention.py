@@ -192,6 +192,7 @@ async def test_a_response_makes_up_no_score_and_no_limit(networks, catalogue, cr
 
 
 def respond(answer: Answer, decisions: list[Decision]) -> classifier_pb2.ClassifyResponse:
-    cells = [classifier_pb2.ClassifiedCell() for _ in decisions]
+    response = classifier_pb2.ClassifyResponse(cells=[classifier_pb2.ClassifiedCell() for _ in decisions])
     named = [NamedCell(decision, row) for row, decision in enumerate(decisions)]
-    return translate.response_to_proto(cells, ClassifiedCrops(answer, named))
+    translate.fill_in(response, ClassifiedCrops(answer, named))
+    return response
