@@ -7,6 +7,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
+from services.runtime.memory import FAST_BYTES, FAST_KEPT_BYTES, return_large_blocks
+
 
 class Apart:
     """A process that was told how to do one thing, and does it whenever it is asked. A context manager.
@@ -61,6 +63,8 @@ class Apart:
 
 
 def _work(prepare: Callable[..., Callable[..., Any]], arguments: tuple[Any, ...], pipe: Any) -> None:
+    # As a service does: otherwise each message is given back to the system, and all of its pages made anew.
+    return_large_blocks(FAST_BYTES, FAST_KEPT_BYTES)
     act = prepare(*arguments)
     while True:
         try:

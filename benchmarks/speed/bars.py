@@ -31,7 +31,7 @@ from benchmarks import images
 from benchmarks.apart import Apart
 from benchmarks.call_load import closed_loop, loading, routine_at_random
 from benchmarks.claims import claim
-from benchmarks.classifiers import embedded_options
+from benchmarks.classifiers import embedded_config, embedded_options
 from benchmarks.machine import commit, facts
 from benchmarks.rounds import interleaved, ratio, spread
 from benchmarks.speed import arithmetic, crop_load, field_load, networks, perf_analyzer
@@ -221,8 +221,10 @@ def _crops(ours: Session, length: Length, _: Mapping[str, Any]) -> dict[str, Any
             Apart(crop_load.triton, ours.address("triton"), ENSEMBLE, asked_for, ours.crops)
         )
         best, tried = {}, {}
-        for name, process in (("classify", classify), ("triton", direct)):
-            rates = {each: process.do(each, 4 * length.search_s)[0] for each in ASKED}
+        # Triton refuses more crops than the network takes at once; the service divides them.
+        most = embedded_config(ours.repository / ENSEMBLE).max_batch_size
+        for name, process, batches in (("classify", classify, ASKED), ("triton", direct, _up_to(most))):
+            rates = {each: process.do(each, 4 * length.search_s)[0] for each in batches}
             best[name] = max(rates, key=rates.__getitem__)
             tried[name] = [{**asdict(each), "crops_per_second": rate} for each, rate in rates.items()]
         contenders: dict[str, Callable[[], float]] = {
@@ -248,6 +250,10 @@ def _crops(ours: Session, length: Length, _: Mapping[str, Any]) -> dict[str, Any
         "ratio": ratio(rounds["classify"], rounds[by]),
         "tried": tried,
     }
+
+
+def _up_to(crops: int) -> list[Asked]:
+    return [asked for asked in ASKED if asked.batch <= crops]
 
 
 def _fp32(ours: Session, length: Length, _: Mapping[str, Any]) -> dict[str, Any]:

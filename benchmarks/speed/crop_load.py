@@ -1,7 +1,7 @@
 """Crops for a classifier, as fast as it answers: through `Classify`, and straight to Triton without any service.
 
-Both from processes of their own, with requests made beforehand and answers not looked into beyond their number, so
-that as little as can be of the machine goes into asking.
+Both from processes of their own, with requests written beforehand, memory kept for the next one, and answers not
+looked into beyond their number, so that as little as can be of the machine goes into asking.
 """
 
 import asyncio
@@ -16,6 +16,8 @@ from services.triton.client import Array
 
 OPTIONS: Final = (("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", 2**26))
 TIMEOUT_S: Final = 120.0
+INFER: Final = "/inference.GRPCInferenceService/ModelInfer"
+CLASSIFY: Final = "/hemaserve.v1.ClassifierService/Classify"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,27 +46,26 @@ async def _triton(
     address: str, model: str, outputs: tuple[str, ...], batch: Array, asked: Asked, seconds: float
 ) -> float:
     import grpc.aio  # noqa: PLC0415 - in the load's process only
-    from tritonclient.grpc import service_pb2_grpc  # noqa: PLC0415
 
     request = infer_request(model, outputs, "crops", batch)
     async with grpc.aio.insecure_channel(address, options=OPTIONS) as channel:
-        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        infer: Any = channel.unary_unary(INFER)
 
         async def ask() -> None:
-            await stub.ModelInfer(request, timeout=TIMEOUT_S)
+            await infer(request, timeout=TIMEOUT_S)
 
         return await rate(ask, asked, seconds)
 
 
-def infer_request(model: str, outputs: Sequence[str], name: str, rows: Array) -> Any:
-    """What Triton is sent to run a model on rows of pixels, uint8 [N, S, S, 3], as its input `name`."""
+def infer_request(model: str, outputs: Sequence[str], name: str, rows: Array) -> bytes:
+    """The message that has Triton run a model on rows of pixels, uint8 [N, S, S, 3], as its input `name`."""
     from tritonclient.grpc import service_pb2  # noqa: PLC0415
 
     request = service_pb2.ModelInferRequest(model_name=model, raw_input_contents=[rows.tobytes()])
     request.inputs.add(name=name, datatype="UINT8", shape=rows.shape)
     for output in outputs:
         request.outputs.add(name=output)
-    return request
+    return bytes(request.SerializeToString())
 
 
 def classify(address: str, model: str, crops: Array) -> Callable[..., Any]:
@@ -79,7 +80,7 @@ def classify(address: str, model: str, crops: Array) -> Callable[..., Any]:
 async def _classify(address: str, model: str, batch: Array, asked: Asked, seconds: float) -> float:
     import grpc.aio  # noqa: PLC0415
 
-    from hemaserve.v1 import cells_pb2, classifier_pb2, classifier_pb2_grpc  # noqa: PLC0415
+    from hemaserve.v1 import cells_pb2, classifier_pb2  # noqa: PLC0415
 
     request = classifier_pb2.ClassifyRequest(
         model=model,
@@ -95,10 +96,10 @@ async def _classify(address: str, model: str, batch: Array, asked: Asked, second
             )
             for number, crop in enumerate(batch)
         ],
-    )
+    ).SerializeToString()
     counted = _Counted(seconds)
 
-    async def stream(stub: Any) -> None:
+    async def stream(call: Any) -> None:
         # Each request is sent when the one before is answered; the service takes several of a stream side by side,
         # but streams of their own are what many callers are.
         answered = asyncio.Semaphore(1)
@@ -110,15 +111,17 @@ async def _classify(address: str, model: str, batch: Array, asked: Asked, second
                     return
                 yield request
 
-        async for response in stub.Classify(requests(), timeout=TIMEOUT_S):
+        async for response in call(requests(), timeout=TIMEOUT_S):
             if len(response.cells) != len(batch) or response.cells[0].HasField("error"):
                 raise RuntimeError(f"Classify answered otherwise than asked: {response}"[:500])
             counted.note()
             answered.release()
 
     async with grpc.aio.insecure_channel(address, options=OPTIONS) as channel:
-        stub = classifier_pb2_grpc.ClassifierServiceStub(channel)
-        await asyncio.gather(*(stream(stub) for _ in range(asked.at_once)))
+        call: Any = channel.stream_stream(
+            CLASSIFY, response_deserializer=classifier_pb2.ClassifyResponse.FromString
+        )
+        await asyncio.gather(*(stream(call) for _ in range(asked.at_once)))
     return counted.per_second * len(batch)
 
 

@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from benchmarks.speed.crop_load import OPTIONS, TIMEOUT_S, Asked, infer_request, rate
+from benchmarks.speed.crop_load import INFER, OPTIONS, TIMEOUT_S, Asked, infer_request, rate
 from benchmarks.speed.networks import DETECTOR, ENSEMBLE
 from benchmarks.speed.work import FieldWork
 
@@ -32,7 +32,7 @@ def triton(
     return act
 
 
-def _requests(field: FieldWork, seeing: Sequence[str], naming: Sequence[str]) -> list[Any]:
+def _requests(field: FieldWork, seeing: Sequence[str], naming: Sequence[str]) -> list[bytes]:
     """Of one field, in their order."""
     requests = [infer_request(DETECTOR, seeing, "images", batch) for batch in field.squares]
     if len(field.crops):
@@ -40,16 +40,15 @@ def _requests(field: FieldWork, seeing: Sequence[str], naming: Sequence[str]) ->
     return requests
 
 
-async def _per_second(address: str, fields: Sequence[Sequence[Any]], at_once: int, seconds: float) -> float:
+async def _per_second(address: str, fields: Sequence[Sequence[bytes]], at_once: int, seconds: float) -> float:
     import grpc.aio  # noqa: PLC0415 - in the load's process only
-    from tritonclient.grpc import service_pb2_grpc  # noqa: PLC0415
 
     taken = itertools.count()
     async with grpc.aio.insecure_channel(address, options=OPTIONS) as channel:
-        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        infer: Any = channel.unary_unary(INFER)
 
         async def ask() -> None:
             for request in fields[next(taken) % len(fields)]:
-                await stub.ModelInfer(request, timeout=TIMEOUT_S)
+                await infer(request, timeout=TIMEOUT_S)
 
         return await rate(ask, Asked(batch=1, at_once=at_once), seconds)

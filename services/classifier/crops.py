@@ -12,7 +12,6 @@ from hemaserve.errors import InvalidArgument
 from hemaserve.image_files.facts import ImageLimits
 from hemaserve.imaging import RgbImage, resize
 from services.runtime.decoders import Decoders, ImageFile, Outcome
-from services.runtime.workers import SMALL_BYTES
 
 CropBatch = NDArray[np.uint8]
 """Crops of one size: uint8 [N, size, size, 3] RGB."""
@@ -78,10 +77,10 @@ class CropReader:
     ) -> tuple[CropBatch, dict[int, InvalidArgument]]:
         """The crops that can be read, in their order and scaled to `size`, and by index why the others cannot."""
         batch = np.empty((len(crops), size, size, 3), np.uint8)
-        if _are_little_work(crops, size):
+        if all(crop.size_px == size for crop in crops):
             errors, files = read_raw(crops, batch, self._limits)
         else:
-            # Scaling some hundred crops takes long enough to hold up the other streams.
+            # Scaling some hundred crops takes long enough to hold up the other streams; copying them does not.
             errors, files = await asyncio.to_thread(read_raw, crops, batch, self._limits)
         at = 0
         parts = self._decoders.decode_each(
@@ -106,13 +105,6 @@ class CropReader:
         if errors:
             raise errors[0]
         return np.asarray(batch[0])
-
-
-def _are_little_work(crops: Sequence[EncodedCrop], size: int) -> bool:
-    """Whether the crops are few and of the model's size, so that nothing is to be scaled."""
-    return all(crop.size_px == size for crop in crops) and (
-        sum(len(crop.data) for crop in crops) <= SMALL_BYTES
-    )
 
 
 def read_raw(

@@ -87,9 +87,7 @@ def request_from_proto(request: classifier_pb2.ClassifyRequest, *, max_cells: in
     check_text(request.site_profile, field="site_profile")
     check_text(request.shadow_model, field="shadow_model")
     crops = crops_from_proto(request, max_cells=max_cells)
-    return Request(
-        request.model, request.site_profile, _response_to(request), crops, request.shadow_model
-    )
+    return Request(request.model, request.site_profile, _response_to(request), crops, request.shadow_model)
 
 
 def crops_from_proto(

@@ -15,7 +15,7 @@ from services.detector.models import DetectionModel, ModelCatalog
 from services.detector.requests import read_order
 from services.runtime.caller import enter_behind_door
 from services.runtime.remote import Deadline, remaining_s
-from services.runtime.translate import box_to_proto, encoding_to_proto, kind_to_proto
+from services.runtime.translate import encoding_to_proto, kind_to_proto
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -83,27 +83,24 @@ def _field_info(found: DetectedField) -> detector_pb2.FieldInfo:
 
 
 def _chunk(chunk: Sequence[Cut], order: CropOrder) -> detector_pb2.DetectResponse:
-    return detector_pb2.DetectResponse(
-        detections=[
-            cells_pb2.Detection(
-                cell_id=cut.detection.cell_id,
-                box=box_to_proto(cut.detection.box),
-                kind=kind_to_proto(cut.detection.kind),
-                score=cut.detection.score,
-            )
-            for cut in chunk
-        ],
-        crops=[
-            cells_pb2.Crop(
-                cell_id=cut.detection.cell_id,
+    # Filled in where it is: a field has dozens of boxes, and messages that are made on their own are not free
+    # (see `services.classifier.translate`).
+    response = detector_pb2.DetectResponse()
+    for cut in chunk:
+        found, box = cut.detection, cut.detection.box
+        detection = response.detections.add(
+            cell_id=found.cell_id, kind=kind_to_proto(found.kind), score=found.score
+        )
+        detection.box.x0_px, detection.box.y0_px = box.x0, box.y0
+        detection.box.x1_px, detection.box.y1_px = box.x1, box.y1
+        if cut.crop is not None:
+            response.crops.add(
+                cell_id=found.cell_id,
                 size_px=order.size_px,
                 encoding=encoding_to_proto(order.encoding),
                 data=cut.crop,
             )
-            for cut in chunk
-            if cut.crop is not None
-        ],
-    )
+    return response
 
 
 def _model(model: DetectionModel, *, ready: bool, default: str) -> cells_pb2.Model:

@@ -70,8 +70,11 @@ def check(model: str, receipts: Iterable[Receipt], inputs: Tensors, answer: Tens
         Unavailable: one was shown something else; asked again it will be right.
     """
     known = {**answer, **inputs}
+    # The members of an ensemble are all shown the same.
+    expected: dict[tuple[str, ...], NDArray[Any]] = {}
     for receipt in receipts:
-        expected = checksums([known[name] for name in receipt.shown])
-        if not np.array_equal(answer[receipt.output], expected):
+        if receipt.shown not in expected:
+            expected[receipt.shown] = checksums([known[name] for name in receipt.shown])
+        if not np.array_equal(answer[receipt.output], expected[receipt.shown]):
             _log.error("triton_answer_of_another_request", model=model, receipt=receipt.output)
             raise Unavailable("a network answered for something else than it was asked", reason="MIXED_UP")
