@@ -76,17 +76,19 @@ def measure(roots: dict[str, Path], address: str, label: str | None, only: Seque
     folder = RESULTS / (label or "")
     folder.mkdir(parents=True, exist_ok=True)
     models = asyncio.run(_models(address))
+    gone: list[Document] = []
     if label == PRESETS:
         # Their stack cannot do without the default networks, which are measured as what they are.
-        served = {
-            model["name"] for model in (load_document(RESULTS / "models.json") or {"models": []})["models"]
-        }
-        models = [model for model in models if model["name"] not in served]
+        kept = {model["name"] for model in _known(RESULTS)}
+        models = [model for model in models if model["name"] not in kept]
+        # Those of earlier stacks are not kept; what was measured of them is.
+        here = {model["name"] for model in models}
+        gone = [model for model in _known(folder) if model["name"] not in here]
     possible = measurements(models, label)
     if unknown := set(only or ()) - {measurement.name for measurement in possible}:
         known = ", ".join(measurement.name for measurement in possible)
         raise SystemExit(f"there is no {', '.join(sorted(unknown))} to measure; there are {known}")
-    _store(folder / "models.json", {"models": models})
+    _store(folder / "models.json", {"models": [*gone, *models]})
     problems = []
     for group in together(m for m in possible if only is None or m.name in only):
         print(group[0].shown, *(m.model for m in group if m.model), flush=True)
@@ -99,6 +101,11 @@ def measure(roots: dict[str, Path], address: str, label: str | None, only: Seque
             document["date"] = datetime.now(UTC).date().isoformat()
             _store(folder / f"{measurement.name}.json", document)
     return problems
+
+
+def _known(folder: Path) -> list[Document]:
+    """The models whose figures are in a folder."""
+    return list((load_document(folder / "models.json") or {"models": []})["models"])
 
 
 async def _models(address: str) -> list[Document]:
