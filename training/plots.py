@@ -32,15 +32,15 @@ class Panel:
     logarithmic: bool = False
 
 
-def draw_curves(path: Path, title: str, panels: Sequence[Panel]) -> None:
-    """Learning curves: one chart above the other, over the epochs from 1 on."""
+def draw_curves(path: Path, title: str, panels: Sequence[Panel], first_epoch: int = 1) -> None:
+    """Learning curves: one chart above the other, over the epochs from the first that is known."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 1.0 + 1.6 * len(panels)), layout="constrained")
         figure.suptitle(title, fontsize=10)
         charts: Any = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
         for axes, panel in zip(charts, panels, strict=True):
             for name, values in panel.series.items():
-                axes.plot(np.arange(1, len(values) + 1), values, marker="o", markersize=3, label=name)
+                axes.plot(first_epoch + np.arange(len(values)), values, marker="o", markersize=3, label=name)
             axes.set_title(panel.title, loc="left", fontsize=9)
             if panel.logarithmic:
                 axes.set_yscale("log")

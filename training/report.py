@@ -84,20 +84,24 @@ def _title(label: str) -> str:
 
 
 def _curves(folder: Path, name: str) -> list[Path]:
-    panels = _classifier_panels(name) or _detector_panels(name)
+    history = _history(name)
+    panels = _classifier_panels(history) if history else _detector_panels(name)
     if not panels:
         log.info("%s was not trained here: its learning curves stay as they are", name)
         return []
     path = folder / "curves.svg"
-    plots.draw_curves(path, name, panels)
+    # A network that was restored from its file has no curves of the epochs before.
+    plots.draw_curves(path, name, panels, int(history[0]["epoch"]) if history else 1)
     return [path]
 
 
-def _classifier_panels(name: str) -> list[Panel]:
+def _history(name: str) -> list[dict[str, float]]:
+    """A classifier's epochs; none where it was not trained here, or is no classifier."""
     path = settings().runs / "classifier" / name / "history.json"
-    if not path.exists():
-        return []
-    history: list[dict[str, float]] = json.loads(path.read_text())
+    return list(json.loads(path.read_text())) if path.exists() else []
+
+
+def _classifier_panels(history: list[dict[str, float]]) -> list[Panel]:
     series = {key: [row[key] for row in history] for key in ("loss", "held_out_accuracy", "learning_rate")}
     return [
         Panel("loss on the training crops", {"": series["loss"]}),

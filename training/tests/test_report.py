@@ -118,8 +118,23 @@ def test_a_screening_network_has_its_confusion_and_reliability(place):
 def test_a_network_without_figures_still_has_its_curves(place):
     history = place.runs / "classifier" / "xception-base" / "history.json"
     history.parent.mkdir(parents=True)
-    history.write_text(json.dumps([{"loss": 1.5, "held_out_accuracy": 0.5, "learning_rate": 1e-3}]))
+    history.write_text(
+        json.dumps([{"epoch": 1, "loss": 1.5, "held_out_accuracy": 0.5, "learning_rate": 1e-3}])
+    )
     assert [path.name for path in report("xception-base")] == ["curves.svg"]
+
+
+def test_the_curves_of_a_restored_network_begin_where_it_went_on(place, monkeypatch):
+    history = place.runs / "classifier" / "unet" / "history.json"
+    history.parent.mkdir(parents=True)
+    row = {"loss": 1.5, "held_out_accuracy": 0.5, "learning_rate": 1e-3}
+    history.write_text(json.dumps([row | {"epoch": epoch} for epoch in (29, 30)]))
+    drawn = []
+    monkeypatch.setattr(plots, "draw_curves", lambda *arguments: drawn.append(arguments))
+    report("unet")
+    ((_, _, panels, first_epoch),) = drawn
+    assert first_epoch == 29
+    assert [len(panel.series[""]) for panel in panels] == [2, 2, 2]
 
 
 def test_curves_have_a_point_for_each_epoch(tmp_path):
