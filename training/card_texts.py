@@ -148,7 +148,7 @@ TXL_PBC: Final = ImageSet(
     "MIT",
 )
 MOONEY: Final = ImageSet(
-    "Mooney: BCCD's fields with one white cell, some thirty augmentations of each of some 400 originals, four types",
+    "Mooney: BCCD's fields with one white cell, 16 to 155 augmentations of each of some 280 photographs, four types",
     "MIT",
 )
 LEUKEMIA: Final = ImageSet(

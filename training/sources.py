@@ -55,14 +55,13 @@ class LabelledMooneyField:
     """One augmented field of Mooney's set.
 
     Attributes:
-        path: the image file.
+        path: the image file. The number that its name begins with is that of a place in a shuffled order, not of the
+            photograph that it was made from.
         cell_type: the primary type of its white cell.
-        original: number of the field that it was made from; counts within a cell type.
     """
 
     path: Path
     cell_type: CellType
-    original: int
 
 
 def bccd_cells(split: str) -> list[LabelledBox]:
@@ -105,10 +104,9 @@ def mooney_fields(split: str) -> list[LabelledMooneyField]:
 
     Raises:
         FileNotFoundError: the data folder has no such split.
-        ValueError: a file's name does not begin with the number of its original.
     """
     return [
-        LabelledMooneyField(path, parse_cell_type(folder.name), int(path.stem.split("_")[0]))
+        LabelledMooneyField(path, parse_cell_type(folder.name))
         for folder in _subfolders(_folder("mooney", split))
         for path in folders.images_in(folder)
     ]

@@ -91,13 +91,13 @@ def test_a_missing_class_of_leukemia_fields_is_an_error_and_not_an_empty_one(sav
         leukemia_fields("train")
 
 
-def test_mooney_fields_know_their_original(save_image):
-    for name in ("neutrophil/12_345.jpg", "eosinophil/3_1.jpg", "eosinophil/3_2.jpg"):
+def test_mooney_fields_are_read_by_type_and_file_name(save_image):
+    for name in ("neutrophil/12_345.jpg", "eosinophil/3_2.jpg", "eosinophil/3_1.jpg"):
         save_image(f"mooney/train/{name}")
-    assert [(field.cell_type, field.original) for field in mooney_fields("train")] == [
-        (CellType.EOSINOPHIL, 3),
-        (CellType.EOSINOPHIL, 3),
-        (CellType.NEUTROPHIL, 12),
+    assert [(field.cell_type, field.path.name) for field in mooney_fields("train")] == [
+        (CellType.EOSINOPHIL, "3_1.jpg"),
+        (CellType.EOSINOPHIL, "3_2.jpg"),
+        (CellType.NEUTROPHIL, "12_345.jpg"),
     ]
 
 
