@@ -133,11 +133,11 @@ def test_requests_are_no_less_than_what_was_measured(deployed, service, footprin
 
 
 @every_triton
-def test_requests_of_triton_are_no_less_than_what_was_measured(deployed, triton, footprint):
+def test_the_limit_of_triton_is_no_less_than_what_was_measured(deployed, triton, shares):
     """Of all networks together: each role has a part of them."""
-    networks = next(mib for name, mib in footprint.items() if name.endswith("network instances"))
+    networks = next(mib for name, mib in shares.items() if name.endswith("network instances"))
     limits = deployed.container(triton)["resources"]["limits"]
-    assert quantity(limits["memory"]) >= (footprint["tritonserver"] + networks) * 2**20
+    assert quantity(limits["memory"]) >= (shares["tritonserver"] + networks) * 2**20
 
 
 def test_callers_from_outside_reach_the_contract_of_the_gateway_and_its_health_alone(deployed):

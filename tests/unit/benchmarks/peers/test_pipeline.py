@@ -74,7 +74,8 @@ def test_fields_share_the_networks_batches(description):
     Pipeline(description, networks).analyze([field(brightness) for brightness in range(1, 41)])
     most = description.detector.max_batch_size
     assert networks.batches == [most] * (40 // most)
-    assert networks.crops == [40]
+    crops = description.ensemble.max_batch_size
+    assert networks.crops == [crops, 40 - crops]
 
 
 def test_a_field_without_cells_never_bothers_the_classifier(description):
