@@ -211,7 +211,7 @@ def _draw_costs(
     for axes, cost, values in zip(panels, costs, measured, strict=True):
         axes.plot(places, values, "o-", color=BLUE, ms=3)
         axes.set_ylabel(cost)
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.1 * max(values))
     panels[-1].set_xlabel(label)
 
 
