@@ -53,11 +53,10 @@ def _trained(architecture):
     return network.eval()
 
 
-@pytest.fixture(scope="module", params=["unet", "efficientnet_b0", "squeezenet", "hybrid_dense"])
-def exported(request, tmp_path_factory):
-    """A name, a network, and its exported file."""
-    network = _trained(request.param)
-    path = tmp_path_factory.mktemp(request.param) / "model.onnx"
+def _exported(architecture, folder):
+    """A network, and its exported file."""
+    network = _trained(architecture)
+    path = folder / "1" / "model.onnx"
     onnx_graph.export(
         onnx_graph.ServedClassifier(network, 1.0),
         path,
@@ -66,7 +65,13 @@ def exported(request, tmp_path_factory):
         output_names=["probabilities", "ood_score", "evidence"],
         tolerance=np.inf,  # noise asks too much of a network that has not learned
     )
-    return request.param, network, path
+    return network, path
+
+
+@pytest.fixture(scope="module", params=["unet", "efficientnet_b0", "squeezenet", "hybrid_dense"])
+def exported(request, tmp_path_factory):
+    """A name, a network, and its exported file."""
+    return request.param, *_exported(request.param, tmp_path_factory.mktemp(request.param))
 
 
 def test_it_says_the_same_and_its_normalisations_normalise_again(exported):
@@ -112,26 +117,22 @@ _RECIPE = Recipe("squeezenet", 2, small_px=SIDE, side_px=SIDE, joint_epochs=1, t
 
 
 @pytest.fixture
-def served(exported, place):
+def served(place):
     """The file and the figures of a network as they are committed, after the three epochs of its recipe."""
-    name, network, path = exported
-    target = place.model_repository / name / "1" / "model.onnx"
-    target.parent.mkdir(parents=True)
-    target.write_bytes(path.read_bytes())
-    recipe = replace(_RECIPE, name=name)
-    run = TrainingRun(epochs=3, seconds=60.0, recipe=describe_recipe(recipe))
-    ClassifierFigures(name=name, training=run).write()
-    return recipe, network
+    network, _ = _exported(_RECIPE.name, place.model_repository / _RECIPE.name)
+    run = TrainingRun(epochs=3, seconds=60.0, recipe=describe_recipe(_RECIPE))
+    ClassifierFigures(name=_RECIPE.name, training=run).write()
+    return network
 
 
 def test_training_goes_on_after_the_epochs_that_the_file_has_behind_it(served):
-    recipe, network = served
+    recipe = _RECIPE
     restore(recipe)
     restored = recipe.build()
     restored.load_state_dict(stored(recipe.name)["average"])
     pixels = _views(1)[0]
     with torch.no_grad():
-        assert _difference(network(pixels), restored.eval()(pixels)) < 0.02
+        assert _difference(served(pixels), restored.eval()(pixels)) < 0.02
     train(recipe)
     assert stored(recipe.name)["history"] == [], "its recipe has been run"
     train(replace(recipe, joint_epochs=3))
@@ -143,12 +144,12 @@ def test_training_goes_on_after_the_epochs_that_the_file_has_behind_it(served):
     assert after["history"][0]["learning_rate"] < 0.6 * recipe.joint_rate * recipe.learning_rate
 
 
-def test_a_checkpoint_is_not_written_over(served):
-    recipe, _ = served
-    before = restore(recipe).read_bytes()
-    with pytest.raises(FileExistsError, match=f"{recipe.name} has a checkpoint"):
-        restore(recipe)
-    assert checkpoint_path(recipe.name).read_bytes() == before
+@pytest.mark.usefixtures("served")
+def test_a_checkpoint_is_not_written_over():
+    before = restore(_RECIPE).read_bytes()
+    with pytest.raises(FileExistsError, match="squeezenet has a checkpoint"):
+        restore(_RECIPE)
+    assert checkpoint_path(_RECIPE.name).read_bytes() == before
 
 
 def test_without_a_file_there_is_nothing_to_restore(place):
