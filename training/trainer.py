@@ -223,7 +223,7 @@ class Trainer:
         self.saved_at = time.monotonic()
         run = TrainingRun(
             epochs=self.epochs_run,
-            seconds=round(self.seconds, 1),
+            seconds=round(self.seconds, 3),
             crops=crops,
             threads=settings().threads,
             seed=settings().seed,
