@@ -31,6 +31,7 @@ from benchmarks.peers.callers import GATEWAY, OK, Target
 from benchmarks.speed.bars import percentiles
 from benchmarks.speed.networks import with_a_file
 from benchmarks.speed.session import DEADLINE_S, Session, session, write
+from benchmarks.speed.start import LOAD_TIMEOUT_S
 
 SHARES: Final = (0.2, 0.4, 0.6, 0.7, 0.8, 0.9, 1.0)
 CALLERS: Final = (1, 2, 4, 8, 16, 32)
@@ -40,7 +41,6 @@ RED_CELL_SHARE: Final = 74 / 640
 """A red cell's diameter as a share of a field's width: a camera with more pixels has more of them for each cell."""
 
 AT_ONCE: Final = 6
-LOAD_TIMEOUT_S: Final = 240.0
 
 
 def measure(repository: Path, *, fields: int, seconds: float) -> dict[str, Any]:
