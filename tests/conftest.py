@@ -24,19 +24,26 @@ def data_folder() -> Path | None:
     return folder if (folder / "smear_fields").is_dir() else None
 
 
-@pytest.fixture(scope="session")
-def prometheus_programs() -> None:
-    """Prometheus, Alertmanager and their tools. Without them fail in CI, and skip elsewhere."""
-    for program, package in (
-        ("prometheus", "prometheus"),
-        ("promtool", "prometheus"),
-        ("amtool", "prometheus-alertmanager"),
-    ):
+def need(programs: dict[str, str]) -> None:
+    """Programs of the system, by the Debian package of each. Without them fail in CI, and skip elsewhere."""
+    for program, package in programs.items():
         if shutil.which(program) is None:
             reason = f"there is no {program}: apt-get install {package}"
             if os.environ.get("CI"):
                 pytest.fail(reason)
             pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def prometheus_programs() -> None:
+    """Prometheus, Alertmanager and their tools."""
+    need({"prometheus": "prometheus", "promtool": "prometheus", "amtool": "prometheus-alertmanager"})
+
+
+@pytest.fixture(scope="session")
+def curl() -> None:
+    """The program that Triton's pods ask Triton with."""
+    need({"curl": "curl"})
 
 
 @pytest.fixture(scope="session")

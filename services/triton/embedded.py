@@ -19,7 +19,7 @@ from typing import Any, Self
 
 import structlog
 
-from services.triton import guard
+from services.triton import guard, stuck
 from services.triton.backend_directory import backend_directory, default_cache
 from services.triton.command import HOST, Ports, command_line, environment, pick_ports
 from services.triton.logs import forward
@@ -44,8 +44,8 @@ class TritonStartError(RuntimeError):
 class EmbeddedTriton:
     """The embedded Triton, as a context manager, plain or async; ready inside the block.
 
-    After it was ready once it is restarted whenever it dies, on the same ports, for as long as the block lasts. Each
-    object serves for one block.
+    After it was ready once it is restarted whenever it dies or takes no more requests, on the same ports, for as long
+    as the block lasts. Each object serves for one block.
 
     Args:
         settings: what to serve and where to listen.
@@ -64,6 +64,7 @@ class EmbeddedTriton:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[str] | None = None
         self._supervisor: threading.Thread | None = None
+        self._watcher: threading.Thread | None = None
         self._ended = threading.Event()
         self._restart = False
         self._errors: deque[str] = deque(maxlen=5)
@@ -119,6 +120,13 @@ class EmbeddedTriton:
                 continue
             break
         self._restart = True
+        self._watcher = threading.Thread(
+            target=stuck.watch,
+            args=(self.grpc_address, self.settings.stuck_after_s, self._stopping, self._kill_stuck),
+            name="triton-watcher",
+            daemon=True,
+        )
+        self._watcher.start()
         _log.info("triton_ready", address=self.grpc_address, seconds=round(time.monotonic() - started, 2))
 
     def stop(self) -> None:
@@ -141,6 +149,8 @@ class EmbeddedTriton:
                 process.kill()
         if self._supervisor is not None and self._supervisor is not threading.current_thread():
             self._supervisor.join()
+        if self._watcher is not None:
+            self._watcher.join()
 
     def is_ready(self) -> bool:
         """Whether this very server answers that it is ready. Blocks for at most a second."""
@@ -255,6 +265,12 @@ class EmbeddedTriton:
         if process.stdin is not None:
             process.stdin.close()
         return status
+
+    def _kill_stuck(self) -> None:
+        _log.error("triton_stuck", seconds=self.settings.stuck_after_s, address=self.grpc_address)
+        with self._lock:
+            if self._process is not None:
+                self._process.send_signal(signal.SIGUSR2)
 
     def _last_errors(self) -> str:
         return "; ".join(self._errors) or "it logged no error"

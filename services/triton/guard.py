@@ -4,7 +4,7 @@
 standard input ends, when the process that started the guard is gone, or on SIGTERM: first with SIGTERM, then, after
 GRACE_S seconds or soon after one more SIGTERM, with SIGKILL. From SIGUSR1 on it also stops COMMAND when one of
 COMMAND's children is dead, since whenever, and COMMAND does not care: Triton asks after the stubs that it ends itself,
-but neither restarts one that died nor stops giving it requests.
+but neither restarts one that died nor stops giving it requests. On SIGUSR2 it kills COMMAND at once: it is stuck.
 However COMMAND ends, what it left running is killed (the guard is the reaper of orphans) and what it left in shared
 memory is removed. Exits with COMMAND's status (128 + n for signal n).
 
@@ -25,7 +25,7 @@ from pathlib import Path
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 PR_SET_CHILD_SUBREAPER = 36
-HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGUSR1)
+HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGUSR1, signal.SIGUSR2)
 CHECK_S = 1.0
 """How often to look whether the parent still lives where its pipe does not tell (a fork of it may hold the pipe), and
 for dead children of the command."""
@@ -112,7 +112,7 @@ def _watch(child: int, parent: int, grace_s: float, wake_read: int) -> int:
         if stop and kill_at is None:
             kill_at = time.monotonic() + grace_s
             os.kill(child, signal.SIGTERM)
-        if kill_at is not None and time.monotonic() >= kill_at:
+        if signal.SIGUSR2 in signals or (kill_at is not None and time.monotonic() >= kill_at):
             _kill_group(child)
 
 

@@ -72,6 +72,10 @@ class TritonSettings(BaseSettings):
     stop_timeout_s: Annotated[float, Field(gt=0)] = 15.0
     """How long Triton may take to finish inferences in flight when stopped, in seconds."""
 
+    stuck_after_s: Annotated[float, Field(gt=0)] = 15.0
+    """Kill Triton and start it again when it has taken no request to infer for this long, in seconds: its own health
+    does not tell, and it takes them however busy its networks are."""
+
     restart_delay_s: Annotated[float, Field(gt=0)] = 0.5
     """Wait before Triton is started again after it died, in seconds; doubled each time it dies soon after."""
 

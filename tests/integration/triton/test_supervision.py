@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from services.triton import guard
 from services.triton.client import TritonClient
@@ -20,6 +21,7 @@ from services.triton.embedded import EmbeddedTriton, TritonStartError
 
 from .conftest import adder
 
+POD = Path(__file__).parents[3] / "deploy" / "k8s" / "base" / "triton.yaml"
 X = {"x": np.zeros((1, 4), np.float32)}
 
 
@@ -130,6 +132,49 @@ async def test_a_killed_tritonserver_is_started_again_on_the_same_port(
         while not await client.ready("one"):
             pass
         assert (await client.infer("one", X, ["y"]))["y"][0, 0] == 1
+
+
+async def test_a_triton_that_takes_no_requests_is_killed_and_started_again(
+    small_repository, start_triton
+) -> None:
+    async with (
+        start_triton(small_repository, stuck_after_s=1.5) as triton,
+        TritonClient(triton.grpc_address) as client,
+    ):
+        family = descendants(triton.pid)
+        (server,) = (pid for pid, program in family.items() if program.endswith("/tritonserver"))
+        os.kill(server, signal.SIGSTOP)
+        await wait_for(lambda: triton.restarts == 1 and triton.is_ready())
+        assert not running(family)
+        while not await client.ready("one"):
+            pass
+        assert (await client.infer("one", X, ["y"]))["y"][0, 0] == 1
+    assert triton.restarts == 1
+
+
+@pytest.mark.usefixtures("curl")
+async def test_the_pods_liveness_probe_tells_whether_triton_takes_requests(
+    small_repository, start_triton
+) -> None:
+    (container,) = yaml.safe_load(POD.read_text())["spec"]["template"]["spec"]["containers"]
+    words = container["livenessProbe"]["exec"]["command"]
+
+    async def exit_status() -> int:
+        asking = await asyncio.create_subprocess_exec(
+            *(word.replace("127.0.0.1:8001", triton.grpc_address) for word in words)
+        )
+        return await asking.wait()
+
+    async with start_triton(small_repository) as triton:
+        assert await exit_status() == 0
+        (server,) = (
+            pid for pid, program in descendants(triton.pid).items() if program.endswith("/tritonserver")
+        )
+        os.kill(server, signal.SIGSTOP)
+        assert await exit_status() == 28, "curl's for an answer that did not come in time"
+        os.kill(server, signal.SIGCONT)
+        assert await exit_status() == 0
+    assert await exit_status() != 0
 
 
 async def test_a_dead_stub_brings_triton_back_whole(small_repository, start_triton) -> None:

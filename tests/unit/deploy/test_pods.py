@@ -1,6 +1,7 @@
 """How pods run: with no rights, probed truly, apart from each other, and with what was measured that they need."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -80,19 +81,32 @@ def test_services_are_probed_at_the_port_that_needs_no_tls(deployed, service):
 def test_triton_with_tls_is_probed_inside_its_pod(deployed, triton):
     one, options = deployed.container(triton), deployed.options(triton)
     assert options["grpc-use-ssl-mutual"] == "true"
-    base = f"http://{options['http-address']}:{options['http-port']}/v2/health"
-    for probe, path in (("startupProbe", "ready"), ("livenessProbe", "live"), ("readinessProbe", "ready")):
+    base = f"http://{options['http-address']}:{options['http-port']}/v2/health/ready"
+    for probe in ("startupProbe", "readinessProbe"):
         *curl, limit_s, url = one[probe]["exec"]["command"]
         assert curl == ["curl", "--fail", "--silent", "--max-time"]
         assert int(limit_s) < one[probe]["timeoutSeconds"]
-        assert url == f"{base}/{path}"
+        assert url == base
+    certificate = f"--cert {options['grpc-server-cert']} --key {options['grpc-server-key']}"
+    assert certificate in infers_nothing(one, f"https://127.0.0.1:{options['grpc-port']}")
 
 
 @every_triton
 def test_triton_without_tls_is_probed_by_grpc(base, triton):
-    one = base.container(triton)
-    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
-        assert one[probe]["grpc"] == {"port": int(base.options(triton)["grpc-port"])}
+    one, port = base.container(triton), base.options(triton)["grpc-port"]
+    for probe in ("startupProbe", "readinessProbe"):
+        assert one[probe]["grpc"] == {"port": int(port)}
+    infers_nothing(one, f"http://127.0.0.1:{port}")
+
+
+def infers_nothing(container, base):
+    """Liveness asks Triton to infer: the only thing that tells whether it has locked itself up; the command."""
+    shell, option, command = container["livenessProbe"]["exec"]["command"]
+    assert (shell, option) == ("bash", "-c")
+    assert command.endswith(f"--data-binary @- {base}/inference.GRPCInferenceService/ModelInfer")
+    (limit_s,) = re.findall(r"--max-time (\d+)", command)
+    assert int(limit_s) < container["livenessProbe"]["timeoutSeconds"]
+    return command
 
 
 @every_workload
