@@ -29,8 +29,9 @@ def takes_requests(address: str, timeout_s: float) -> bool:
         False only where it let that time pass: a Triton that is not there is not stuck.
     """
     with grpc.insecure_channel(address, options=_OPTIONS) as channel:
+        infer: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(_METHOD)
         try:
-            channel.unary_unary(_METHOD)(b"", timeout=timeout_s)
+            infer(b"", timeout=timeout_s)
         except grpc.RpcError as error:
             return bool(error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED)
     return True
