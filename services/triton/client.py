@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import numpy.typing as npt
 import structlog
-from tritonclient.grpc import InferInput, InferRequestedOutput
+from tritonclient.grpc import InferInput, InferRequestedOutput, model_config_pb2
 from tritonclient.utils import np_to_triton_dtype
 
 from hemaserve.errors import DeadlineExceeded, DomainError, Internal, NotFound, Unavailable
@@ -22,12 +22,12 @@ from services.runtime.repeating import RetryBudget, repeated
 from services.runtime.tasks import first_of
 from services.runtime.tls_files import TlsFiles
 from services.triton.descriptions import ModelDescription, ModelState, described
-from services.triton.errors import domain_errors
+from services.triton.errors import check_errors, domain_errors
 from services.triton.loading import LoadPolicy, ModelLoader
 from services.triton.receipts import Receipt, receipts_of
 from services.triton.receipts import check as check_receipts
 from services.triton.receipts import needed as receipt_needs
-from services.triton.replicas import Replicas, answers_of, connect, says_yes
+from services.triton.replicas import Replicas, answers_of, connect, first_answer, says_yes
 
 Array = npt.NDArray[Any]
 
@@ -144,7 +144,7 @@ class TritonClient:
         priority: int,
         headers: Mapping[str, str] | None,
     ) -> dict[str, Array]:
-        receipts = await self._receipts_of(client, model, deadline)
+        receipts = await self._receipts_of(model, deadline)
         wanted = [*outputs, *(receipt_needs(receipts, inputs) - set(outputs))]
         left_s = deadline.remaining_s()
         timeout_s = None if math.isinf(left_s) else left_s
@@ -169,13 +169,15 @@ class TritonClient:
         check_receipts(model, receipts, inputs, arrays)
         return {name: arrays[name] for name in outputs}
 
-    async def _receipts_of(self, client: Any, model: str, deadline: Deadline) -> tuple[Receipt, ...]:
+    async def _receipts_of(self, model: str, deadline: Deadline) -> tuple[Receipt, ...]:
         """The receipts that a model gives: asked for once, and again after it failed."""
         if model not in self._receipts:
-            timeout_s = min(CHECK_TIMEOUT_S, deadline.remaining_s())
-            async with domain_errors("model_config", model):
-                found = await client.get_model_config(model, client_timeout=timeout_s)
-            self._receipts[model] = receipts_of(found.config)
+            try:
+                found = await self._config(model, min(CHECK_TIMEOUT_S, deadline.remaining_s()))
+            except Unavailable:
+                deadline.remaining_s()  # raises, where it is the caller's time that is over
+                raise
+            self._receipts[model] = receipts_of(found)
         return self._receipts[model]
 
     async def server_ready(self, timeout_s: float = CHECK_TIMEOUT_S) -> bool:
@@ -193,11 +195,20 @@ class TritonClient:
     async def model_config(self, model: str, timeout_s: float = CHECK_TIMEOUT_S) -> ModelDescription:
         """What Triton knows of a loaded model."""
         deadline = time.monotonic() + timeout_s
-        async with domain_errors("model_config", model):
-            config = (await self._client.get_model_config(model, client_timeout=timeout_s)).config
-            left_s = max(0.001, deadline - time.monotonic())
-            metadata = await self._client.get_model_metadata(model, client_timeout=left_s)
+        config = await self._config(model, timeout_s)
+        left_s = max(0.001, deadline - time.monotonic())
+        each = await self._replicas.each()
+        async with check_errors("model_metadata", model):
+            metadata = await first_answer(
+                one.get_model_metadata(model, client_timeout=left_s) for one in each
+            )
         return described(config, metadata.versions)
+
+    async def _config(self, model: str, timeout_s: float) -> model_config_pb2.ModelConfig:
+        each = await self._replicas.each()
+        async with check_errors("model_config", model):
+            found = await first_answer(one.get_model_config(model, client_timeout=timeout_s) for one in each)
+        return found.config
 
     async def model_states(self, timeout_s: float = CHECK_TIMEOUT_S) -> list[ModelState]:
         """Every model and version of the repository, loaded or not, in order of name and version.
@@ -205,7 +216,7 @@ class TritonClient:
         One that is ready on any replica is ready: a replica that starts or stops does not have the others' models.
         """
         each = await self._replicas.each()
-        async with domain_errors("models", ""):
+        async with check_errors("models", ""):
             indexes = await answers_of(
                 one.get_model_repository_index(client_timeout=timeout_s) for one in each
             )

@@ -35,6 +35,16 @@ async def domain_errors(call: str, model: str) -> AsyncIterator[None]:
         raise told from error
 
 
+@asynccontextmanager
+async def check_errors(call: str, model: str) -> AsyncIterator[None]:
+    """The same of what Triton answers from memory: one that does not in time is away, however long its caller waits."""
+    try:
+        async with domain_errors(call, model):
+            yield
+    except DeadlineExceeded as late:
+        raise _away() from late
+
+
 def domain_error(status: str, message: str) -> DomainError:
     """The domain error for a status such as ``StatusCode.UNAVAILABLE`` and Triton's message with it.
 
@@ -54,5 +64,9 @@ def domain_error(status: str, message: str) -> DomainError:
         or "Stub process" in message
         or message.startswith("Stream removed")
     ):
-        return Unavailable("the networks are not available at the moment", reason="TRITON_UNAVAILABLE")
+        return _away()
     return Internal("a network failed")
+
+
+def _away() -> Unavailable:
+    return Unavailable("the networks are not available at the moment", reason="TRITON_UNAVAILABLE")

@@ -133,6 +133,26 @@ async def answers_of(questions: Iterable[Coroutine[Any, Any, Any]]) -> list[Any]
     return answers
 
 
+async def first_answer(questions: Iterable[Coroutine[Any, Any, Any]]) -> Any:
+    """The first answer that anybody gives; does not wait for the others then.
+
+    Raises:
+        InferenceServerException: nobody gives one; where anybody says that what was asked for is not there, that.
+    """
+    asked = [asyncio.create_task(question) for question in questions]
+    failures = []
+    try:
+        for answer in asyncio.as_completed(asked):
+            try:
+                return await answer
+            except InferenceServerException as failure:
+                failures.append(failure)
+    finally:
+        for task in asked:
+            task.cancel()
+    raise min(failures, key=lambda failure: failure.status() != str(grpc.StatusCode.NOT_FOUND))
+
+
 async def says_yes(answer: Awaitable[bool]) -> bool:
     """Whether the answer is yes; none is no."""
     try:

@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from services.triton import guard
 from services.triton.embedded import EmbeddedTriton
 from training import triton_config
 
 from ..small_models import ITS_SHA256, tensor_config, write_model
 
 onnx = pytest.importorskip("onnx")
+
+
+@contextmanager
+def _frozen(triton: EmbeddedTriton) -> Iterator[None]:
+    (server,) = guard._children(triton.pid or 0)
+    os.kill(server, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(server, signal.SIGCONT)
+
+
+@pytest.fixture
+def frozen() -> Callable[[EmbeddedTriton], AbstractContextManager[None]]:
+    """`with frozen(triton)`: it keeps its connections and does nothing at all."""
+    return _frozen
 
 
 def adder(repository: Path, name: str, added: float, more: str = "dynamic_batching {}") -> None:

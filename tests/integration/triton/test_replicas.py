@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 import numpy as np
 import pytest
 
-from hemaserve.errors import NotFound
-from services.triton.client import TritonClient
+from hemaserve.errors import DeadlineExceeded, NotFound, Unavailable
+from services.triton.client import CHECK_TIMEOUT_S, TritonClient
 from services.triton.loading import LoadPolicy
 
 X = {"x": np.zeros((1, 4), np.float32)}
@@ -50,6 +50,28 @@ async def test_inferences_go_on_while_one_of_two_stops(two) -> None:
         assert await client.models() == ["one"]
         over.set()
         assert all(await asyncio.gather(*asking))
+
+
+async def test_what_a_model_is_can_be_learnt_while_one_of_two_is_frozen(two, frozen) -> None:
+    async with two("one") as (tritons, client):
+        with frozen(tritons[0]):
+            async with asyncio.timeout(CHECK_TIMEOUT_S):
+                for _ in range(4):  # in turns of one and the other, were they asked in turns
+                    assert (await client.model_config("one")).name == "one"
+            with pytest.raises(NotFound):
+                await client.model_config("rose", timeout_s=0.5)
+
+
+async def test_a_frozen_triton_is_away_and_no_deadline_has_passed(repository, start_triton, frozen) -> None:
+    async with (
+        start_triton(repository, models=("one",)) as triton,
+        TritonClient(triton.grpc_address) as client,
+    ):
+        with frozen(triton):
+            with pytest.raises(Unavailable):
+                await client.model_config("one", timeout_s=0.2)
+            with pytest.raises(DeadlineExceeded):
+                await client.infer("one", X, ["y"], timeout_s=0.2)
 
 
 async def test_a_model_that_is_asked_for_is_loaded_on_both(two) -> None:

@@ -135,16 +135,15 @@ async def test_a_killed_tritonserver_is_started_again_on_the_same_port(
 
 
 async def test_a_triton_that_takes_no_requests_is_killed_and_started_again(
-    small_repository, start_triton
+    small_repository, start_triton, frozen
 ) -> None:
     async with (
         start_triton(small_repository, stuck_after_s=1.5) as triton,
         TritonClient(triton.grpc_address) as client,
     ):
         family = descendants(triton.pid)
-        (server,) = (pid for pid, program in family.items() if program.endswith("/tritonserver"))
-        os.kill(server, signal.SIGSTOP)
-        await wait_for(lambda: triton.restarts == 1 and triton.is_ready())
+        with frozen(triton):
+            await wait_for(lambda: triton.restarts == 1 and triton.is_ready())
         assert not running(family)
         while not await client.ready("one"):
             pass
@@ -154,7 +153,7 @@ async def test_a_triton_that_takes_no_requests_is_killed_and_started_again(
 
 @pytest.mark.usefixtures("curl")
 async def test_the_pods_liveness_probe_tells_whether_triton_takes_requests(
-    small_repository, start_triton
+    small_repository, start_triton, frozen
 ) -> None:
     (container,) = yaml.safe_load(POD.read_text())["spec"]["template"]["spec"]["containers"]
     words = container["livenessProbe"]["exec"]["command"]
@@ -167,12 +166,8 @@ async def test_the_pods_liveness_probe_tells_whether_triton_takes_requests(
 
     async with start_triton(small_repository) as triton:
         assert await exit_status() == 0
-        (server,) = (
-            pid for pid, program in descendants(triton.pid).items() if program.endswith("/tritonserver")
-        )
-        os.kill(server, signal.SIGSTOP)
-        assert await exit_status() == 28, "curl's for an answer that did not come in time"
-        os.kill(server, signal.SIGCONT)
+        with frozen(triton):
+            assert await exit_status() == 28, "curl's for an answer that did not come in time"
         assert await exit_status() == 0
     assert await exit_status() != 0
 
