@@ -21,6 +21,7 @@ from services.classifier.models import (
     parse_vote,
 )
 from services.classifier.parameters import UnusableModelError
+from services.runtime.tasks import Shared
 from services.triton.client import TritonClient
 from services.triton.descriptions import ModelDescription
 from services.triton.metrics import ModelMetrics
@@ -73,6 +74,7 @@ class ModelCatalogue:
         self._models: Mapping[str, ClassificationModel] = {}
         self._votes: Sequence[Votes] = ()
         self._looked_at: float | None = None
+        self._looks: Shared[None, None] = Shared()
         self._lock = asyncio.Lock()
 
     def forget(self) -> None:
@@ -98,9 +100,9 @@ class ModelCatalogue:
             Unavailable: Triton does not answer, or does not have the default model nor any of its members.
         """
         wanted = name or self._default
-        async with self._lock:
-            if self._looked_at is None or (wanted not in self._models and self._may_look_again()):
-                await self._look()
+        if self._looked_at is None or (wanted not in self._models and self._may_look_again()):
+            # Together: one after the other, each would wait for a Triton that does not answer.
+            await self._looks.run(None, self._look)
         model = self._models.get(wanted)
         if model is None and wanted == self._default:
             return self._stand_in()
@@ -108,8 +110,7 @@ class ModelCatalogue:
         # models need not wait.
         usable = task_by_name(wanted) is ModelTask.CLASSIFICATION
         if model is None and usable and await self._triton.load(wanted):
-            async with self._lock:
-                await self._look()
+            await self._look()
             model = self._models.get(wanted)
         if model is None:
             loaded = {*self._models, self._default}
@@ -147,8 +148,7 @@ class ModelCatalogue:
 
     async def listed(self) -> list[ListedModel]:
         """All models by name, with their readiness asked for anew."""
-        async with self._lock:
-            await self._look()
+        await self._look()
         models = [self._models[name] for name in sorted(self._models)]
         ready = await together(self._triton.ready(model.name) for model in models)
         return [
@@ -160,15 +160,16 @@ class ModelCatalogue:
         return self._looked_at is None or self._clock() - self._looked_at >= LOOK_AGAIN_S
 
     async def _look(self) -> None:
-        looked_at = self._clock()
-        names = await self._triton.models()
-        described = await together(self._describe(name) for name in names)
-        descriptions = [description for description in described if description is not None]
-        models = {model.name: model for model in _parsed(descriptions, is_classification, parse_model)}
-        self._models = {name: model for name, model in models.items() if _is_whole(model, models)}
-        self._votes = _parsed(descriptions, is_vote, parse_vote)
-        self._looked_at = looked_at
-        self._metrics.seen((model.name, model.version, model.sha256) for model in self._models.values())
+        async with self._lock:
+            looked_at = self._clock()
+            names = await self._triton.models()
+            described = await together(self._describe(name) for name in names)
+            descriptions = [description for description in described if description is not None]
+            models = {model.name: model for model in _parsed(descriptions, is_classification, parse_model)}
+            self._models = {name: model for name, model in models.items() if _is_whole(model, models)}
+            self._votes = _parsed(descriptions, is_vote, parse_vote)
+            self._looked_at = looked_at
+            self._metrics.seen((model.name, model.version, model.sha256) for model in self._models.values())
 
     async def _describe(self, name: str) -> ModelDescription | None:
         try:

@@ -1,13 +1,14 @@
 """Structured concurrency, with plain errors."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Iterable
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from hemaserve.errors import DomainError
 
 _Answer = TypeVar("_Answer")
+_Key = TypeVar("_Key", bound=Hashable)
 
 
 @asynccontextmanager
@@ -34,6 +35,25 @@ async def first_of(questions: Iterable[Coroutine[Any, Any, _Answer]]) -> _Answer
     finally:
         for task in asked:
             task.cancel()
+
+
+class Shared(Generic[_Key, _Answer]):
+    """Runs at most one coroutine of a key at a time: who asks meanwhile gets its answer, or its error, too.
+
+    It goes on when those who wait for it do not.
+    """
+
+    def __init__(self) -> None:
+        self._running: dict[_Key, asyncio.Task[_Answer]] = {}
+
+    async def run(self, key: _Key, start: Callable[[], Coroutine[Any, Any, _Answer]]) -> _Answer:
+        """What the coroutine that is running gives, or else the one that `start` makes."""
+        running = self._running.get(key)
+        if running is None:
+            running = self._running[key] = asyncio.create_task(start())
+            running.add_done_callback(lambda _: self._running.pop(key))
+            running.add_done_callback(lambda task: task.cancelled() or task.exception())  # it may be nobody's
+        return await asyncio.shield(running)
 
 
 def foremost(failures: BaseExceptionGroup[BaseException]) -> BaseException:

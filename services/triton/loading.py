@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from tritonclient.utils import InferenceServerException
 
 from hemaserve.errors import FailedPrecondition
 from hemaserve.unshipped import UNSHIPPED
+from services.runtime.tasks import Shared
 
 _log = structlog.get_logger(__name__)
 
@@ -74,7 +74,7 @@ class ModelLoader:
         self._ready = ready
         self._load = load
         self._clock = clock
-        self._loading: dict[str, asyncio.Task[bool]] = {}
+        self._loading: Shared[str, bool] = Shared()
         self._not_before: dict[str, float] = {}
 
     async def load(self, model: str) -> bool:
@@ -85,11 +85,7 @@ class ModelLoader:
         Raises:
             FailedPrecondition: it is not loaded, and is not to be; or it is known to be made and not delivered.
         """
-        loading = self._loading.get(model)
-        if loading is None:
-            loading = self._loading[model] = asyncio.create_task(self._try(model))
-            loading.add_done_callback(lambda _: self._loading.pop(model))
-        return await asyncio.shield(loading)
+        return await self._loading.run(model, lambda: self._try(model))
 
     async def _try(self, model: str) -> bool:
         # Asked first, because names come from callers.

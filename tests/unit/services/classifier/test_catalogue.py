@@ -20,6 +20,31 @@ async def test_triton_is_asked_once_however_many_ask(catalogue, triton):
     assert triton.looks == 1
 
 
+async def test_all_who_wait_for_a_triton_that_does_not_answer_learn_so_at_once(
+    catalogue, triton, monkeypatch
+):
+    looks, asked = [], asyncio.Event()
+    answer = asyncio.get_running_loop().create_future()
+
+    async def no_answer():
+        looks.append("models")
+        asked.set()
+        await answer
+
+    monkeypatch.setattr(triton, "models", no_answer)
+    asking = [asyncio.create_task(catalogue.get(name)) for name in ["", "vit"] * 5]
+    await asked.wait()
+    asking[0].cancel()  # who asked first need not be there at the end
+    await asyncio.sleep(0)
+    answer.set_exception(Unavailable("the networks are not available at the moment"))
+    outcomes = await asyncio.gather(*asking, return_exceptions=True)
+    assert isinstance(outcomes[0], asyncio.CancelledError)
+    assert [type(outcome) for outcome in outcomes[1:]] == [Unavailable] * 9
+    assert len(looks) == 1
+    monkeypatch.undo()
+    assert (await catalogue.get("vit")).name == "vit"
+
+
 async def test_an_unknown_model_is_not_found_and_the_answer_lists_those_there_are(catalogue, triton):
     triton.descriptions["yolov8n"] = triton.describe("yolov8n", task="detection")
     for name in ("resnet", "yolov8n"):
