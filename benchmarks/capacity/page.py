@@ -31,8 +31,7 @@ machine that other work took meanwhile. The median of one caller was fitted; the
 others took are each run's own; nothing else was. Assumed, not measured: how a service's work is split over its parts,
 what a further request in a batch costs, and the time of a message (benchmarks/capacity/profile.py). Largest errors:
 {tolerance}. Tails under load are said to be shorter than they are, so leave room for that. Measured before detectors
-were limited to two squares a batch, and its open loops at other moments than those that are drawn now. The simulated
-gateway lets one field in beside STAT, the real one none.
+were limited to two squares a batch, and its open loops at other moments than those that are drawn now.
 
 | Load | Others | Calls a second | Error | p50 ms | Error | p90 ms | Error | p99 ms | Error |
 |---|---|---|---|---|---|---|---|---|---|

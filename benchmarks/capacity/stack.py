@@ -19,6 +19,7 @@ from benchmarks.capacity.virtual_time import VirtualDeadline, now_s
 from services.classifier.batches import infer_all
 from services.classifier.settings import ClassifierSettings
 from services.detector.settings import DetectorSettings
+from services.gateway.capacity import fields_capacity
 from services.gateway.settings import GatewaySettings
 from services.runtime.admission import Admission, Capacity
 from services.runtime.caller import Caller, current_caller
@@ -282,9 +283,7 @@ class Gateway(_Service):
         waiting = settings.fields_waiting if layout.fields_waiting is None else layout.fields_waiting
         self._detectors = detectors
         self._classifiers = classifiers
-        self.fields = Admission(
-            Capacity("fields", at_once + 1, waiting, kept_for_stat=1, beside_stat=1), clock=now_s
-        )
+        self.fields = Admission(fields_capacity(at_once, waiting), clock=now_s)
 
     async def analyze(self, what: FieldCost, caller: Caller, timeout_s: float) -> None:
         """What `SmearService.AnalyzeField` takes for a field.

@@ -13,6 +13,7 @@ from hemaserve.addresses import may_have_replicas, of_a_name, replicas
 from hemaserve.errors import DomainError, Unavailable
 from hemaserve.image_files.facts import ImageLimits
 from hemaserve.v1 import classifier_pb2, detector_pb2, gateway_pb2, gateway_pb2_grpc
+from services.gateway.capacity import fields_capacity, streams_capacity
 from services.gateway.classifier import ClassifierClient
 from services.gateway.classify_cells import CellNaming
 from services.gateway.detector import DetectorClient
@@ -26,7 +27,7 @@ from services.gateway.pipeline import FieldPipeline
 from services.gateway.rollout_metrics import RolloutMetrics
 from services.gateway.servicer import SmearServicer
 from services.gateway.settings import GatewaySettings
-from services.runtime.admission import Admission, Capacity
+from services.runtime.admission import Admission
 from services.runtime.admission_metrics import AdmissionMetrics
 from services.runtime.decoders import Decoders
 from services.runtime.hedging import Hedging
@@ -68,17 +69,11 @@ class GatewayApplication:
             self._decoders, self._threads, _cell_image_limits(settings), at_once=settings.decode_threads
         )
         admission = AdmissionMetrics()
-        for_stat = max(1, settings.streams_at_once // 4)
         self.metrics = admission.registry
         self._versions = ModelVersions(settings.rollout, models, RolloutMetrics(self.metrics))
         self._decoders.tell(self.metrics)
-        fields, streams = settings.fields_at_once, settings.streams_at_once
-        self.fields = Admission(
-            Capacity("fields", fields + 1, settings.fields_waiting, kept_for_stat=1, beside_stat=0), admission
-        )
-        self.streams = Admission(
-            Capacity("streams", streams + for_stat, waiting=0, kept_for_stat=for_stat), admission
-        )
+        self.fields = Admission(fields_capacity(settings.fields_at_once, settings.fields_waiting), admission)
+        self.streams = Admission(streams_capacity(settings.streams_at_once), admission)
         self._servicer = SmearServicer(
             settings,
             fields=self.fields,

@@ -47,7 +47,7 @@ class GatewaySettings(ServiceSettings):
     fields_at_once: Annotated[int, Field(ge=1, le=256)] = 3
     """Fields of all calls and streams, and requests with located cells, that are analysed at one time; others wait
     for their turn. As many as keep the networks busy (the default: those of two cores): more of them only make each
-    one slower, STAT among them. One more is let in when it is STAT, and while one is at work none that is not."""
+    one slower, STAT among them. One more is let in when it is STAT, and while one is at work only one that is not."""
 
     fields_waiting: Annotated[int, Field(ge=0, le=4096)] = 32
     """Fields of calls that may wait for their turn; further ones are refused with RESOURCE_EXHAUSTED, as are those

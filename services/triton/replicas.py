@@ -150,6 +150,7 @@ async def first_answer(questions: Iterable[Coroutine[Any, Any, Any]]) -> Any:
     finally:
         for task in asked:
             task.cancel()
+        await asyncio.gather(*asked, return_exceptions=True)  # or what fails now would be logged as nobody's
     raise min(failures, key=lambda failure: failure.status() != str(grpc.StatusCode.NOT_FOUND))
 
 
