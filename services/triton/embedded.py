@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -153,10 +154,13 @@ class EmbeddedTriton:
             self._watcher.join()
 
     def is_ready(self) -> bool:
-        """Whether this very server answers that it is ready. Blocks for at most a second."""
+        """Whether this very server answers that it is ready, on all its ports. Blocks for some seconds at most."""
         base = f"http://{self.http_address}/v2"
         try:
             with _direct.open(f"{base}/health/ready", timeout=1.0):
+                pass
+            # Its metrics are the last that it opens.
+            with socket.create_connection((HOST, self._ports.metrics), timeout=1.0):
                 pass
             with _direct.open(base, timeout=1.0) as answer:
                 # Another server may have taken a port that was free when it was picked.

@@ -22,11 +22,14 @@ async def test_what_is_urgent_overtakes_what_waits(triton, pending_requests, mod
             finished.append(priority)
 
         async with asyncio.TaskGroup() as group, asyncio.timeout(60):
-            for count, priority in enumerate([Priority.BATCH] * 8 + [Priority.ROUTINE] * 2 + [Priority.STAT]):
+            for count, priority in enumerate([Priority.BATCH] * 8 + [Priority.ROUTINE] * 3 + [Priority.STAT]):
                 group.create_task(ask(priority))
                 # The last ones are to find a queue.
                 while count == 7 and pending_requests(triton, "levels") < 3:  # noqa: ASYNC110
                     await asyncio.sleep(0.002)
     assert finished[-1] is Priority.BATCH
-    assert finished.index(Priority.STAT) < finished.index(Priority.ROUTINE)
+    # Sent after all of these; the first of them may have begun before it came.
+    assert finished.index(Priority.STAT) < max(
+        i for i, each in enumerate(finished) if each is Priority.ROUTINE
+    )
     assert finished.count(Priority.BATCH) == 8
