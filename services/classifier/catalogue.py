@@ -148,7 +148,7 @@ class ModelCatalogue:
 
     async def listed(self) -> list[ListedModel]:
         """All models by name, with their readiness asked for anew."""
-        await self._look()
+        await self._looks.run(None, self._look)
         models = [self._models[name] for name in sorted(self._models)]
         ready = await together(self._triton.ready(model.name) for model in models)
         return [

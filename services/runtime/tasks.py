@@ -50,9 +50,14 @@ class Shared(Generic[_Key, _Answer]):
         """What the coroutine that is running gives, or else the one that `start` makes."""
         running = self._running.get(key)
         if running is None:
+
+            def over(task: asyncio.Task[_Answer]) -> None:
+                del self._running[key]
+                if not task.cancelled():
+                    task.exception()  # seen, also where nobody waits for it any more
+
             running = self._running[key] = asyncio.create_task(start())
-            running.add_done_callback(lambda _: self._running.pop(key))
-            running.add_done_callback(lambda task: task.cancelled() or task.exception())  # it may be nobody's
+            running.add_done_callback(over)
         return await asyncio.shield(running)
 
 

@@ -38,7 +38,7 @@ def takes_requests(address: str, timeout_s: float) -> bool:
 
 
 def watch(address: str, stuck_after_s: float, stopping: Event, on_stuck: Callable[[], None]) -> None:
-    """Asks Triton three times in ``stuck_after_s`` until ``stopping``; calls ``on_stuck`` when it took none of them."""
+    """Asks Triton again and again until ``stopping``; calls ``on_stuck`` when it took nothing for ``stuck_after_s``."""
     pause_s = stuck_after_s / 3
     took = time.monotonic()
     while not stopping.wait(pause_s):

@@ -21,19 +21,27 @@ onnx = pytest.importorskip("onnx")
 
 
 @contextmanager
-def _frozen(triton: EmbeddedTriton) -> Iterator[None]:
+def _frozen(triton: EmbeddedTriton, model: str = "") -> Iterator[None]:
     (server,) = guard._children(triton.pid or 0)
-    os.kill(server, signal.SIGSTOP)
+    stopped = [pid for pid in guard._children(server) if _runs(pid, model)] if model else [server]
+    assert stopped
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
     try:
         yield
     finally:
-        with suppress(ProcessLookupError):
-            os.kill(server, signal.SIGCONT)
+        for pid in stopped:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+
+def _runs(stub: int, model: str) -> bool:
+    return f"/{model}/" in Path(f"/proc/{stub}/cmdline").read_text()
 
 
 @pytest.fixture
-def frozen() -> Callable[[EmbeddedTriton], AbstractContextManager[None]]:
-    """`with frozen(triton)`: it keeps its connections and does nothing at all."""
+def frozen() -> Callable[..., AbstractContextManager[None]]:
+    """`with frozen(triton)`: it keeps its connections and does nothing at all; with a model, its instances alone."""
     return _frozen
 
 

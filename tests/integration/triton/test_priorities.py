@@ -13,8 +13,8 @@ ROWS = np.zeros((1, 512, 512), np.float32)
 
 
 @pytest.mark.parametrize("model", ["levels", "levels_ensemble"])
-async def test_what_is_urgent_overtakes_what_waits(triton, pending_requests, model):
-    finished = []
+async def test_what_is_urgent_overtakes_what_waits(triton, pending_requests, frozen, model):
+    finished, waiting = [], -1  # the first one is begun at once
     async with TritonClient(triton.grpc_address) as client:
 
         async def ask(priority):
@@ -22,14 +22,14 @@ async def test_what_is_urgent_overtakes_what_waits(triton, pending_requests, mod
             finished.append(priority)
 
         async with asyncio.TaskGroup() as group, asyncio.timeout(60):
-            for count, priority in enumerate([Priority.BATCH] * 8 + [Priority.ROUTINE] * 3 + [Priority.STAT]):
-                group.create_task(ask(priority))
-                # The last ones are to find a queue.
-                while count == 7 and pending_requests(triton, "levels") < 3:  # noqa: ASYNC110
-                    await asyncio.sleep(0.002)
-    assert finished[-1] is Priority.BATCH
-    # Sent after all of these; the first of them may have begun before it came.
-    assert finished.index(Priority.STAT) < max(
-        i for i, each in enumerate(finished) if each is Priority.ROUTINE
-    )
-    assert finished.count(Priority.BATCH) == 8
+            # Nothing is finished before all have come.
+            with frozen(triton, "levels"):
+                for sent in ([Priority.BATCH] * 8, [Priority.ROUTINE] * 2 + [Priority.STAT]):
+                    waiting += len(sent)
+                    for priority in sent:
+                        group.create_task(ask(priority))
+                    while await asyncio.to_thread(pending_requests, triton, "levels") < waiting:  # noqa: ASYNC110
+                        await asyncio.sleep(0.002)
+    begun, *others = finished
+    assert begun is Priority.BATCH
+    assert others == [Priority.STAT] + [Priority.ROUTINE] * 2 + [Priority.BATCH] * 7
